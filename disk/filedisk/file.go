@@ -1,0 +1,173 @@
+package filedisk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/cairnstore/cairn/disk"
+)
+
+// zeroChunk is how many zeros one write lays down, in bytes.
+const zeroChunk = 1 << 20
+
+// zeros is shared by all files and never written.
+var zeros [zeroChunk]byte
+
+// file is one handle. It implements disk.File.
+type file struct {
+	d    *Disk
+	node *node
+	h    *os.File
+	sync dataSyncer
+}
+
+var _ disk.File = (*file)(nil)
+
+// register makes a handle of h, and a node if it is the first of its file. The
+// caller holds Disk.entries.
+func (d *Disk) register(name string, h *os.File) (*file, error) {
+	ident, err := h.Stat()
+	if err != nil {
+		return nil, err
+	}
+	f := &file{d: d, h: h}
+	if err := f.sync.init(h); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, disk.ErrClosed
+	}
+	n := d.nodes[name]
+	if n == nil {
+		n = &node{name: name, ident: ident, handles: make(map[*file]struct{})}
+		d.nodes[name] = n
+	} else if !os.SameFile(n.ident, ident) {
+		return nil, d.lose(name, errors.New("the name leads to another file"))
+	}
+	f.node = n
+	n.handles[f] = struct{}{}
+	return f, nil
+}
+
+// forget takes n out of what Check looks at. It reports false if Remove had
+// done so.
+func (d *Disk) forget(n *node) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if n.removed {
+		return false
+	}
+	n.removed = true
+	delete(d.nodes, n.name)
+	return true
+}
+
+func (f *file) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.h.ReadAt(p, off)
+	if err != nil && err != io.EOF {
+		err = f.fail("read", err)
+	}
+	return n, err
+}
+
+func (f *file) WriteAt(p []byte, off int64) (int, error) {
+	if f.d.lost.Load() {
+		return 0, f.fail("write", disk.ErrLost)
+	}
+	n, err := f.h.WriteAt(p, off)
+	if err != nil {
+		err = f.fail("write", err)
+	}
+	return n, err
+}
+
+func (f *file) Extend(size int64) error {
+	f.node.extend.Lock()
+	defer f.node.extend.Unlock()
+	if f.d.lost.Load() {
+		return f.fail("extend", disk.ErrLost)
+	}
+	fi, err := f.h.Stat()
+	if err != nil {
+		return f.fail("extend", err)
+	}
+	old := fi.Size()
+	if old >= size {
+		return nil
+	}
+	if err := f.writeZeros(old, size); err != nil {
+		if kindOf(err) == disk.ErrNoSpace {
+			// No visible effect: give back what did fit. If this fails
+			// too, the file is longer than it was and full of zeros.
+			_ = f.h.Truncate(old)
+		}
+		return f.fail("extend", err)
+	}
+	return f.fail("extend", f.sync.dataSync(f.h))
+}
+
+func (f *file) Sync() error {
+	if f.d.lost.Load() {
+		return f.fail("sync", disk.ErrLost)
+	}
+	return f.fail("sync", f.sync.dataSync(f.h))
+}
+
+func (f *file) Size() (int64, error) {
+	fi, err := f.h.Stat()
+	if err != nil {
+		return 0, f.fail("size", err)
+	}
+	return fi.Size(), nil
+}
+
+func (f *file) Close() error {
+	f.d.mu.Lock()
+	n := f.node
+	delete(n.handles, f)
+	if len(n.handles) == 0 && f.d.nodes[n.name] == n {
+		delete(f.d.nodes, n.name)
+	}
+	f.d.mu.Unlock()
+	if err := f.h.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		return f.fail("close", err)
+	}
+	return nil
+}
+
+// fill gives a new file its size and makes it durable. The full fsync, not
+// fdatasync: the inode is new.
+func (f *file) fill(size int64) error {
+	if err := f.writeZeros(0, size); err != nil {
+		return err
+	}
+	return f.h.Sync()
+}
+
+func (f *file) writeZeros(from, to int64) error {
+	for from < to {
+		n, err := f.h.WriteAt(zeros[:min(zeroChunk, to-from)], from)
+		from += int64(n)
+		if err != nil {
+			return fmt.Errorf("zeros at offset %d: %w", from, err)
+		}
+	}
+	return nil
+}
+
+// fail wraps err with the file's name. An operation that met a closed handle
+// says disk.ErrClosed whoever closed it.
+func (f *file) fail(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, fs.ErrClosed) {
+		err = os.ErrClosed
+	}
+	return f.d.fail(op, f.node.name, err)
+}
