@@ -89,22 +89,30 @@ func checkDurability(g Geometry, afr float64, repair time.Duration) error {
 	return nil
 }
 
-// backblaze sums the binomial tail, all of whose terms are positive, and
-// compounds it over the year: nothing is subtracted from anything near it.
+// backblaze sums the binomial terms, all positive, of the windows with more than
+// m failures and of the others. Neither sum comes from the other by subtraction,
+// and the smaller one is compounded over the year: so no digits cancel, be a
+// loss next to impossible or next to certain.
 func backblaze(g Geometry, afr, years float64) float64 {
 	n := g.Shards()
 	windows := 1 / years
 	p := atLeastOne(afr * years)
-	q := math.Exp(-afr * years) // 1-p, of which 1-p would lose digits
-	tail := 0.0
+	q := math.Exp(-afr * years)
+	var lost, kept float64
 	choose := 1.0 // C(n, i)
-	for i := 1; i <= n; i++ {
-		choose *= float64(n-i+1) / float64(i)
+	for i := 0; i <= n; i++ {
+		term := choose * math.Pow(p, float64(i)) * math.Pow(q, float64(n-i))
 		if i > g.Parity {
-			tail += choose * math.Pow(p, float64(i)) * math.Pow(q, float64(n-i))
+			lost += term
+		} else {
+			kept += term
 		}
+		choose *= float64(n-i) / float64(i+1)
 	}
-	return -math.Expm1(windows * math.Log1p(-min(tail, 1)))
+	if lost < kept {
+		return -math.Expm1(windows * math.Log1p(-lost))
+	}
+	return -math.Expm1(windows * math.Log(kept))
 }
 
 // markov returns the annual loss at the chain's mean rate: one over the mean
