@@ -43,7 +43,7 @@ func (c *Codec) Reconstruct(blocks [][]byte, size int, want []int, dst [][]byte)
 	var wanted [MaxData + MaxParity]bool
 	for from := 0; from < size; {
 		// Parity blocks take part in the cut: they are never short.
-		to := s.cut(blocks, from, size, chunkSize(k))
+		to := s.cut(blocks, from, size)
 		for i, w := range want {
 			if blocks[w] == nil {
 				wanted[w] = true

@@ -20,11 +20,11 @@ func (s *stripe) release() {
 }
 
 // cut sets shards[:len(blocks)] to bytes [from, to) of the blocks and returns
-// to, at most limit bytes on and at most size. Every block either covers that
-// range or has ended before it, and then zeros take its place: so nothing is
-// copied to pad a short block. nil blocks stay empty.
-func (s *stripe) cut(blocks [][]byte, from, size, limit int) int {
-	to := min(size, from+limit)
+// to, which is at most size. Every block either covers that range or has ended
+// before it, and then zeros take its place: so nothing is copied to pad a short
+// block. nil blocks stay empty.
+func (s *stripe) cut(blocks [][]byte, from, size int) int {
+	to := size
 	ended := false
 	for _, b := range blocks {
 		if len(b) > from {
@@ -47,15 +47,4 @@ func (s *stripe) cut(blocks [][]byte, from, size, limit int) int {
 		}
 	}
 	return to
-}
-
-// chunkSize returns how much of each block is coded at once. Up to ten blocks
-// go through the kernels in one pass over memory; more take several, and then
-// a chunk of every block together has to stay in the cache between them.
-func chunkSize(k int) int {
-	const blocksPerPass = 10
-	if k <= blocksPerPass {
-		return 1 << 20
-	}
-	return 16 << 10
 }
