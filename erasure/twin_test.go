@@ -1,5 +1,7 @@
 package erasure
 
+import "sync"
+
 // The codec again, slowly: GF(2^8) by log tables, the matrix from its
 // definition, one byte at a time. It shares no code with the codec or with the
 // library under it.
@@ -98,13 +100,23 @@ func twinMatrix(k, m int) [][]byte {
 	return out
 }
 
+var twinMatrices sync.Map // of [][]byte by Geometry
+
+func cachedTwinMatrix(k, m int) [][]byte {
+	if v, ok := twinMatrices.Load(Geometry{k, m}); ok {
+		return v.([][]byte)
+	}
+	v, _ := twinMatrices.LoadOrStore(Geometry{k, m}, twinMatrix(k, m))
+	return v.([][]byte)
+}
+
 // twinEncode returns the parity of data, blocks of any lengths.
 func twinEncode(data [][]byte, m int) [][]byte {
 	size := 0
 	for _, d := range data {
 		size = max(size, len(d))
 	}
-	matrix := twinMatrix(len(data), m)
+	matrix := cachedTwinMatrix(len(data), m)
 	parity := make([][]byte, m)
 	for p := range parity {
 		parity[p] = make([]byte, size)
