@@ -1,6 +1,8 @@
 package faultdisk
 
 import (
+	"fmt"
+
 	"github.com/cairnstore/cairn/disk"
 )
 
@@ -101,7 +103,7 @@ func (f *file) Sync() error {
 
 func (f *file) Size() (int64, error) {
 	if f.d.lost.Load() {
-		return 0, f.d.fail(Call{Op: OpOpen, Name: f.name}, disk.ErrLost)
+		return 0, fmt.Errorf("faultdisk: size of %s on %s: %w", f.name, f.d, disk.ErrLost)
 	}
 	return f.inner.Size()
 }

@@ -37,7 +37,7 @@ func takeClaim(path string) (*claim, error) {
 	if err == nil {
 		return c, nil
 	}
-	if errors.Is(err, unix.EWOULDBLOCK) {
+	if err == unix.EWOULDBLOCK {
 		err = fmt.Errorf("%w%s: %w", disk.ErrInUse, owner(dir), err)
 	} else {
 		err = os.NewSyscallError("flock", err)
@@ -93,5 +93,8 @@ func (c *claim) control(f func(fd int) error) error {
 			}
 		}
 	})
-	return errors.Join(err, ferr)
+	if err != nil {
+		return os.ErrClosed // the one reason, for which os has no exported error
+	}
+	return ferr
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 
 	"github.com/cairnstore/cairn/disk"
@@ -160,14 +159,4 @@ func (f *file) writeZeros(from, to int64) error {
 	return nil
 }
 
-// fail wraps err with the file's name. An operation that met a closed handle
-// says disk.ErrClosed whoever closed it.
-func (f *file) fail(op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, fs.ErrClosed) {
-		err = os.ErrClosed
-	}
-	return f.d.fail(op, f.node.name, err)
-}
+func (f *file) fail(op string, err error) error { return f.d.fail(op, f.node.name, err) }

@@ -40,8 +40,11 @@ var syncCalls = sync.Pool{New: func() any {
 
 func (s *dataSyncer) dataSync(*os.File) error {
 	c := syncCalls.Get().(*syncCall)
-	err := s.conn.Control(c.run)
-	if err == nil && c.err != nil {
+	var err error
+	if s.conn.Control(c.run) != nil {
+		// Its one reason, for which os has an error that cannot be named.
+		err = os.ErrClosed
+	} else if c.err != nil {
 		err = os.NewSyscallError("fdatasync", c.err)
 	}
 	c.err = nil
