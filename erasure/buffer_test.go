@@ -25,6 +25,20 @@ func TestGetBuffer(t *testing.T) {
 	panics(t, b.Release)
 }
 
+// The runtime aligns some allocations by chance; of many at once it does not.
+func TestBuffersAreAligned(t *testing.T) {
+	var held []*Buffer
+	for n := 1; n <= 3*FrameSize; n += 1021 {
+		for range 4 {
+			held = append(held, GetBuffer(n))
+		}
+	}
+	for _, b := range held {
+		equal(t, 0, skew(b.B), "%d bytes", len(b.B))
+		b.Release()
+	}
+}
+
 // Every length fits its class, classes grow, and none wastes more than a fifth
 // above the smallest.
 func TestSizeClasses(t *testing.T) {

@@ -133,6 +133,22 @@ func TestReconstructChecksEveryAnswer(t *testing.T) {
 	}
 }
 
+// A wanted block that is present is copied to its full size.
+func TestReconstructCopiesWhatIsThere(t *testing.T) {
+	c := newCodec(t, Geometry{3, 1})
+	data := [][]byte{{1, 2, 3}, {4}, {}}
+	blocks := append(clone(data), twinEncode(data, 1)...)
+	lost := blocks[0]
+	blocks[0] = nil
+	dst := [][]byte{{9, 9, 9}, {9, 9, 9}, {9, 9, 9}}
+	noError(t, c.Reconstruct(blocks, 3, []int{2, 0, 1}, dst))
+	equal(t, [][]byte{{0, 0, 0}, lost, {4, 0, 0}}, dst)
+	// Blocks of a mirror are copied from whichever is there.
+	dst = [][]byte{{9, 9}, {9, 9}}
+	noError(t, c.Reconstruct([][]byte{nil, {5, 6}}, 2, []int{0, 1}, dst))
+	equal(t, [][]byte{{5, 6}, {5, 6}}, dst)
+}
+
 func TestReconstructRefuses(t *testing.T) {
 	c := newCodec(t, Geometry{3, 2})
 	b := func() []byte { return []byte{1, 2} }
