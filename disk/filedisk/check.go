@@ -63,7 +63,7 @@ func (d *Disk) checkNode(n *node) error {
 		return err
 	}
 	d.mu.Lock()
-	closed, gone := d.closed, n.removed || len(n.handles) == 0
+	closed, gone := d.closed, n.removed || n.handles == 0
 	d.mu.Unlock()
 	switch {
 	case closed:

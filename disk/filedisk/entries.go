@@ -168,7 +168,7 @@ func (d *Disk) unlink(name string) error {
 	if err != nil && n != nil {
 		d.mu.Lock()
 		n.removed = false
-		if len(n.handles) > 0 {
+		if n.handles > 0 {
 			d.nodes[name] = n
 		}
 		d.mu.Unlock()
@@ -184,8 +184,10 @@ func (d *Disk) List() ([]disk.Entry, error) {
 	}
 	entries, err := d.readDir()
 	if err == nil {
-		// Afterwards, because a removed directory lists as an empty one.
+		// Afterwards, because a removed directory may list as an empty one.
 		err = d.checkDir()
+	} else {
+		err = d.explain(err)
 	}
 	if err != nil {
 		return nil, d.fail("list", "", err)

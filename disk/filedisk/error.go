@@ -51,8 +51,11 @@ func (e *opError) Unwrap() []error {
 
 // fail wraps err, unless it is wrapped already.
 func (d *Disk) fail(op, file string, err error) error {
+	if err == nil {
+		return nil // before done, which is allocated
+	}
 	var done *opError
-	if err == nil || errors.As(err, &done) {
+	if errors.As(err, &done) {
 		return err
 	}
 	e := &opError{op: op, disk: d.path, file: file, err: err}

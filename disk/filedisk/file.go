@@ -43,14 +43,30 @@ func (d *Disk) register(name string, h *os.File) (*file, error) {
 	}
 	n := d.nodes[name]
 	if n == nil {
-		n = &node{name: name, ident: ident, handles: make(map[*file]struct{})}
+		n = &node{name: name, ident: ident}
 		d.nodes[name] = n
 	} else if !os.SameFile(n.ident, ident) {
 		return nil, d.lose(name, errors.New("the name leads to another file"))
 	}
 	f.node = n
-	n.handles[f] = struct{}{}
+	n.handles++
+	d.files[f] = struct{}{}
 	return f, nil
+}
+
+// unregister undoes register. It may be called twice.
+func (d *Disk) unregister(f *file) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, ok := d.files[f]; !ok {
+		return
+	}
+	delete(d.files, f)
+	n := f.node
+	n.handles--
+	if n.handles == 0 && d.nodes[n.name] == n {
+		delete(d.nodes, n.name)
+	}
 }
 
 // forget takes n out of what Check looks at. It reports false if Remove had
@@ -126,13 +142,7 @@ func (f *file) Size() (int64, error) {
 }
 
 func (f *file) Close() error {
-	f.d.mu.Lock()
-	n := f.node
-	delete(n.handles, f)
-	if len(n.handles) == 0 && f.d.nodes[n.name] == n {
-		delete(f.d.nodes, n.name)
-	}
-	f.d.mu.Unlock()
+	f.d.unregister(f)
 	if err := f.h.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return f.fail("close", err)
 	}

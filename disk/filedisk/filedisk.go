@@ -68,7 +68,8 @@ type Disk struct {
 	mu      sync.Mutex
 	closed  bool
 	pending int // directory changes under way
-	nodes   map[string]*node
+	files   map[*file]struct{}
+	nodes   map[string]*node // those that Check looks at
 }
 
 // node is one file that has open handles.
@@ -79,7 +80,7 @@ type node struct {
 	extend sync.Mutex // serialises Extend
 
 	// Under Disk.mu.
-	handles map[*file]struct{}
+	handles int
 	removed bool // by Disk.Remove
 }
 
@@ -94,7 +95,7 @@ func Open(path string, opts *Options) (*Disk, error) {
 	if err != nil {
 		return nil, &opError{op: "open", disk: path, err: err}
 	}
-	d := &Disk{name: abs, path: abs, nodes: make(map[string]*node)}
+	d := &Disk{name: abs, path: abs, files: make(map[*file]struct{}), nodes: make(map[string]*node)}
 	if opts != nil && opts.Name != "" {
 		d.name = opts.Name
 	}
@@ -151,10 +152,8 @@ func (d *Disk) Close() error {
 	}
 	d.closed = true
 	var files []*file
-	for _, n := range d.nodes {
-		for f := range n.handles {
-			files = append(files, f)
-		}
+	for f := range d.files {
+		files = append(files, f)
 	}
 	idle := d.pending == 0
 	d.mu.Unlock()
