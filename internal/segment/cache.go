@@ -64,7 +64,7 @@ func (s *Set) openFile(p place) (*handle, error) {
 		if !errors.Is(err, disk.ErrBusy) {
 			err = fmt.Errorf("%w: %w", ErrAbsent, err)
 		}
-		s.remove(h) // the next reader tries again
+		s.remove(h, false) // the next reader tries again
 	}
 	h.ready(f, err)
 	s.evict()
@@ -78,6 +78,9 @@ func (s *Set) insert(h *handle) (had *handle, err error) {
 	defer s.mu.RUnlock()
 	if s.closed {
 		return nil, fmt.Errorf("segment: %s: %w", FileName(h.id, h.shard), disk.ErrClosed)
+	}
+	if s.members[h.disk] != h.member {
+		return nil, fmt.Errorf("%w: %s: disk %s was replaced", ErrAbsent, FileName(h.id, h.shard), h.disk)
 	}
 	st := s.stripe(h.id, h.shard)
 	st.mu.Lock()
@@ -93,21 +96,20 @@ func (s *Set) insert(h *handle) (had *handle, err error) {
 	return nil, nil
 }
 
-// remove takes h out of the cache, if it is still there, and drops the cache's
-// reference.
-func (s *Set) remove(h *handle) bool {
+// remove takes h out of the cache, unless it is no longer there or onlyIdle is
+// set and somebody uses it, and drops the cache's reference.
+func (s *Set) remove(h *handle, onlyIdle bool) {
 	st := s.stripe(h.id, h.shard)
 	st.mu.Lock()
-	mine := st.files[h.place] == h
+	mine := st.files[h.place] == h && (!onlyIdle || h.idle())
 	if mine {
 		delete(st.files, h.place)
 		s.open.Add(-1)
 	}
 	st.mu.Unlock()
-	if mine && h.refs.Add(-1) < 1 {
-		panic("segment: removed a file that is being opened and has no owner")
+	if mine {
+		_ = h.release() // nothing is lost with a reader's handle
 	}
-	return mine
 }
 
 // evict closes the least recently used idle files until there are no more than
@@ -128,27 +130,12 @@ func (s *Set) evict() {
 		if oldest == nil {
 			return
 		}
-		s.take(oldest)
+		s.remove(oldest, true)
 	}
 }
 
 // idle reports whether only the cache has a reference.
 func (h *handle) idle() bool { return h.refs.Load() == 1 && h.pins.Load() == 0 }
-
-// take closes h unless somebody has begun to use it.
-func (s *Set) take(h *handle) {
-	st := s.stripe(h.id, h.shard)
-	st.mu.Lock()
-	mine := st.files[h.place] == h && h.idle()
-	if mine {
-		delete(st.files, h.place)
-		s.open.Add(-1)
-	}
-	st.mu.Unlock()
-	if mine {
-		_ = h.release() // nothing was written through a file without a writer
-	}
-}
 
 // forget drops the cache's references to the files that match.
 func (s *Set) forget(match func(place) bool) error {

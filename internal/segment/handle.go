@@ -56,13 +56,10 @@ func (h *handle) wait() {
 	}
 }
 
-// release drops a reference and returns the error of the close it led to.
+// release drops a reference and returns the error of the close it led to. Whoever
+// opens the file has a reference until it is ready.
 func (h *handle) release() error {
-	if h.refs.Add(-1) != 0 {
-		return nil
-	}
-	h.wait() // a cache that closes while the file is being opened
-	if h.file == nil {
+	if h.refs.Add(-1) != 0 || h.file == nil {
 		return nil
 	}
 	return h.file.Close()

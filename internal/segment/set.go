@@ -171,8 +171,17 @@ func (s *Set) Create(d *Descriptor, shard int, size int64) (disk.File, error) {
 	h := newHandle(p, m)
 	h.ready(f, nil)
 	h.pins.Add(1)
-	if _, err := s.insert(h); err != nil {
-		return nil, errors.Join(err, f.Close())
+	for {
+		had, err := s.insert(h)
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		if had == nil {
+			break
+		}
+		// Somebody looked for the file while it was being made.
+		s.remove(had, false)
+		_ = had.release() // what it opened was never written
 	}
 	_ = h.release() // the cache has its own reference
 	s.evict()
