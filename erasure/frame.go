@@ -1,6 +1,9 @@
 package erasure
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+)
 
 // SealFrame completes the frame that will stand at offset in the shard file.
 // frame is FrameLen(dataLen) bytes, offset a multiple of [Align], and the data
@@ -57,11 +60,4 @@ func frameError(offset int64) error {
 }
 
 // isZero reports whether b, shorter than Align, is all zeros.
-func isZero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
-}
+func isZero(b []byte) bool { return bytes.Equal(b, zeros[:len(b)]) }
