@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/cairnstore/cairn/disk"
@@ -17,6 +18,11 @@ type Epoch struct {
 
 func (e Epoch) String() string { return fmt.Sprintf("%d/%016x", e.Number, e.Random) }
 
+// compare orders epochs by number, then random part.
+func (e Epoch) compare(o Epoch) int {
+	return cmp.Or(cmp.Compare(e.Number, o.Number), cmp.Compare(e.Random, o.Random))
+}
+
 // Named is a log segment as a label names it, with the disks that hold its
 // shards, so that its absence can be judged when no shard of it is seen.
 type Named struct {
@@ -32,8 +38,13 @@ type Label struct {
 	Generation uint64 // grows with each rewrite of this disk's label
 
 	Epoch   Epoch
-	Parent  Epoch     // the epoch in force when Epoch was made
+	Parent  Epoch     // the newest epoch that could be in force when Epoch was made
 	Members []disk.ID // all log-capable disks of Epoch, sorted
+	// Beside lists the views, each sorted, that may be in force instead of
+	// Members as long as Epoch is not known to have come into force: those of
+	// the parent and of all that could be in force beside it. It is empty in
+	// labels written once Epoch is in force (and in those of the first epoch).
+	Beside [][]disk.ID
 
 	// Segments names the tail of the log first, then every log segment named
 	// since, back to the tail's parent (rule 2).

@@ -4,68 +4,131 @@ import (
 	"slices"
 
 	"github.com/cairnstore/cairn/disk"
+	"github.com/cairnstore/cairn/erasure"
 )
 
-// Membership is what the labels of the present disks say about the pool.
+// MaxBeside bounds how many views a label lists beside its own. It takes as
+// many crashed opens in a row, each with other disks, to get there.
+const MaxBeside = 16
+
+// Membership says which disks form the pool, and which of them must be there
+// for the next epoch.
 type Membership struct {
-	Epoch   Epoch     // the newest epoch that may be in force
-	View    []disk.ID // its members
+	Epoch Epoch     // the newest epoch that may be in force
+	View  []disk.ID // its members
+	// Beside are the views of the other epochs that may be in force instead,
+	// because Epoch is not known to have come into force; empty if it is.
+	Beside [][]disk.ID
+
 	Present []disk.ID // members that are present
 	Absent  []disk.ID // members that are not
-	Stale   []disk.ID // present disks outside the view, or that do not hold Epoch
+	Stale   []disk.ID // present disks that do not hold Epoch
 	Next    uint64    // number for the next epoch
+
+	quorum bool
 }
 
-// Quorum reports whether a cold open may write: more than half of the view is
-// present (rule 1).
-func (m *Membership) Quorum() bool { return 2*len(m.Present) > len(m.View) }
+// Quorum reports whether a cold open may write: more than half of the view, and
+// of every view beside it, is present (rule 1).
+func (m *Membership) Quorum() bool { return m.quorum }
+
+// OpensWith reports whether a cold open may make its epoch of the given disks.
+func (m *Membership) OpensWith(disks []disk.ID) bool {
+	return m.each(func(view []disk.ID) bool { return 2*count(view, disks) > len(view) })
+}
+
+// KeepsWith reports whether a running pool may go on with the given disks: at
+// least half of the view, and of every view beside it (rule 1).
+func (m *Membership) KeepsWith(disks []disk.ID) bool {
+	return len(disks) > 0 && m.each(func(view []disk.ID) bool { return 2*count(view, disks) >= len(view) })
+}
+
+// Begin returns the membership once labels of epoch e may have been written:
+// e may be in force, and so may all that could be before. Its Epoch, View and
+// Beside are what those labels say, and their Parent is m.Epoch. An attempt
+// that fails is left behind by beginning the next one from the result.
+func (m *Membership) Begin(e Epoch, members []disk.ID) *Membership {
+	next := &Membership{Epoch: e, View: members, Present: members, Next: max(m.Next, e.Number+1)}
+	next.addBeside(m.View)
+	for _, view := range m.Beside {
+		next.addBeside(view)
+	}
+	return next
+}
+
+// Settle records that Epoch came into force: every member holds it. Labels that
+// are written from now on have nothing beside them.
+func (m *Membership) Settle() { m.Beside = nil }
 
 // KeepsHalf reports whether a running pool with the given view may go on with
-// the remaining number of disks: at least half of the view (rule 1).
+// the remaining number of its disks: at least half of the view (rule 1).
 func KeepsHalf(view, remaining int) bool { return remaining > 0 && 2*remaining >= view }
 
-// DecideMembership judges the labels of the present disks, one a disk. An epoch
-// comes into force only when every disk that it lists holds it, so a listed
-// disk that holds its parent, or another epoch of the same number, proves that
-// it never did: it is passed over, and the next older one is judged. It returns
-// a *Refusal if two epochs of one number remain, or if no quorum is present;
-// the Membership is valid, for reading, beside an ErrStaleQuorum.
-func DecideMembership(labels []Label) (*Membership, error) {
-	held := make(map[disk.ID]Epoch, len(labels))
-	epochs := make(map[Epoch]*Label, 2)
+// DecideMembership judges the labels of the present disks, one a disk, with the
+// opening groups seen on them. Nothing is written under an epoch, labels apart,
+// before every disk that it lists holds it. So an opening group of an epoch, or
+// a label that knows so, proves that it came into force, and a listed disk that
+// did not get it proves that it did not. An epoch that is neither proved nor
+// disproved may be in force: open goes on from the newest such epoch if more
+// than half of it *and* of every other that may be in force is present.
+//
+// It returns a *Refusal if that is not so; the Membership beside it serves for
+// reading, and is nil if two epochs with one number are both proved or if no
+// label tells of an epoch in force.
+func DecideMembership(labels []Label, openings ...erasure.SegmentID) (*Membership, error) {
 	m := &Membership{}
+	present := make([]disk.ID, len(labels))
 	for i := range labels {
-		l := &labels[i]
-		held[l.Disk] = l.Epoch
-		epochs[l.Epoch] = l
-		m.Next = max(m.Next, l.Epoch.Number+1)
-	}
-	var chosen *Label
-	for chosen == nil && len(epochs) > 0 {
-		top := newest(epochs)
-		var alive []*Label
-		for _, l := range top {
-			if !neverInForce(l, held) {
-				alive = append(alive, l)
-			}
+		present[i] = labels[i].Disk
+		m.Next = max(m.Next, labels[i].Epoch.Number+1)
+		for _, n := range labels[i].Segments {
+			m.Next = max(m.Next, n.ID.Epoch+1)
 		}
-		switch len(alive) {
-		case 0:
-			for _, l := range top {
-				delete(epochs, l.Epoch)
+	}
+	for _, id := range openings {
+		m.Next = max(m.Next, id.Epoch+1)
+	}
+
+	var base *Label        // the newest epoch proved to be in force
+	var undecided []*Label // those that may have come after it, newest first
+	for _, l := range newestFirst(labels) {
+		if base != nil && l.Epoch.Number < base.Epoch.Number {
+			break
+		}
+		switch {
+		case !proved(l, labels, openings):
+			if !disproved(l, labels) {
+				undecided = append(undecided, l)
 			}
-		case 1:
-			chosen = alive[0]
+		case base != nil:
+			return nil, refuse(ErrEpochConflict, nil, "%v and %v both came into force", base.Epoch, l.Epoch)
 		default:
-			return nil, refuse(ErrEpochConflict, absentOf(alive, held), "%v and %v", alive[0].Epoch, alive[1].Epoch)
+			base = l
 		}
 	}
-	if chosen == nil {
+	if base != nil {
+		m.Epoch, m.View = base.Epoch, base.Members
+		// An epoch that passes over the one in force cannot have come after it.
+		undecided = slices.DeleteFunc(undecided, func(l *Label) bool { return passesOver(l, base.Epoch) })
+	}
+	if len(undecided) > 0 {
+		m.Epoch, m.View = undecided[0].Epoch, undecided[0].Members
+		for _, l := range undecided {
+			m.addBeside(l.Members)
+			for _, view := range l.Beside {
+				m.addBeside(view)
+			}
+		}
+		if base != nil {
+			m.addBeside(base.Members)
+		}
+	}
+	if m.Epoch.Number == 0 {
 		return nil, refuse(ErrStaleQuorum, nil, "no epoch in force is known")
 	}
-	m.Epoch, m.View = chosen.Epoch, chosen.Members
+
 	for _, d := range m.View {
-		if _, ok := held[d]; ok {
+		if slices.Contains(present, d) {
 			m.Present = append(m.Present, d)
 		} else {
 			m.Absent = append(m.Absent, d)
@@ -76,52 +139,106 @@ func DecideMembership(labels []Label) (*Membership, error) {
 			m.Stale = append(m.Stale, l.Disk)
 		}
 	}
-	if !m.Quorum() {
-		return m, refuse(ErrStaleQuorum, m.Absent, "%d of %d members of epoch %v present", len(m.Present), len(m.View), m.Epoch)
+	m.quorum = m.OpensWith(present) && len(m.Beside) < MaxBeside
+	switch {
+	case m.quorum:
+		return m, nil
+	case len(undecided) > 1 && undecided[1].Epoch.Number == m.Epoch.Number:
+		return m, refuse(ErrEpochConflict, m.missing(present), "%v and %v", m.Epoch, undecided[1].Epoch)
+	case 2*len(m.Present) > len(m.View):
+		return m, refuse(ErrStaleQuorum, m.missing(present), "epoch %v may not have come into force, and half or fewer of a view before it are present", m.Epoch)
+	default:
+		return m, refuse(ErrStaleQuorum, m.missing(present), "%d of %d members of epoch %v present", len(m.Present), len(m.View), m.Epoch)
 	}
-	return m, nil
 }
 
-// newest returns the labels of the epochs with the highest number.
-func newest(epochs map[Epoch]*Label) []*Label {
-	var top []*Label
-	for e, l := range epochs {
-		switch {
-		case len(top) == 0 || e.Number > top[0].Epoch.Number:
-			top = append(top[:0], l)
-		case e.Number == top[0].Epoch.Number:
-			top = append(top, l)
+// newestFirst returns one label of each epoch, the newest first.
+func newestFirst(labels []Label) []*Label {
+	var epochs []*Label
+	for i := range labels {
+		l := &labels[i]
+		if l.Epoch.Number > 0 && !slices.ContainsFunc(epochs, func(o *Label) bool { return o.Epoch == l.Epoch }) {
+			epochs = append(epochs, l)
 		}
 	}
-	slices.SortFunc(top, func(a, b *Label) int {
-		if a.Epoch.Random < b.Epoch.Random {
-			return -1
-		}
-		return 1
-	})
-	return top
+	slices.SortFunc(epochs, func(a, b *Label) int { return b.Epoch.compare(a.Epoch) })
+	return epochs
 }
 
-// neverInForce reports whether a present disk that l's epoch lists proves that
-// the epoch did not reach it.
-func neverInForce(l *Label, held map[disk.ID]Epoch) bool {
-	for _, d := range l.Members {
-		e, present := held[d]
-		if present && e != l.Epoch && (e == l.Parent || e.Number == l.Epoch.Number) {
+// proved reports whether l's epoch is known to have come into force. A proof
+// outweighs a disk that does not hold the epoch: it is an old copy of itself.
+func proved(l *Label, labels []Label, openings []erasure.SegmentID) bool {
+	for _, id := range openings {
+		if id.Epoch == l.Epoch.Number && id.Random == l.Epoch.Random {
+			return true
+		}
+	}
+	holders := 0
+	for i := range labels {
+		if o := &labels[i]; o.Epoch == l.Epoch {
+			if len(o.Beside) == 0 {
+				return true
+			}
+			if slices.Contains(l.Members, o.Disk) {
+				holders++
+			}
+		}
+	}
+	return holders > 0 && holders == len(l.Members)
+}
+
+// disproved reports whether a present disk shows that l's epoch, which lists
+// it, did not reach it: it holds an older label, or a newer one whose maker saw
+// this disk and went on from before l's epoch.
+func disproved(l *Label, labels []Label) bool {
+	for i := range labels {
+		o := &labels[i]
+		if o.Epoch == l.Epoch || !slices.Contains(l.Members, o.Disk) {
+			continue
+		}
+		if o.Epoch.Number <= l.Epoch.Number || passesOver(o, l.Epoch) {
 			return true
 		}
 	}
 	return false
 }
 
-func absentOf(labels []*Label, held map[disk.ID]Epoch) []disk.ID {
+// passesOver reports whether l's epoch does not go on from e, nor from anything
+// newer.
+func passesOver(l *Label, e Epoch) bool {
+	return l.Parent.Number < e.Number || l.Parent.Number == e.Number && l.Parent != e
+}
+
+func (m *Membership) addBeside(view []disk.ID) {
+	if len(view) == 0 || slices.ContainsFunc(m.Beside, func(v []disk.ID) bool { return slices.Equal(v, view) }) {
+		return
+	}
+	m.Beside = append(m.Beside, view)
+}
+
+func (m *Membership) each(ok func(view []disk.ID) bool) bool {
+	return ok(m.View) && !slices.ContainsFunc(m.Beside, func(v []disk.ID) bool { return !ok(v) })
+}
+
+// missing returns the disks of all views that are not present.
+func (m *Membership) missing(present []disk.ID) []disk.ID {
 	var absent []disk.ID
-	for _, l := range labels {
-		for _, d := range l.Members {
-			if _, ok := held[d]; !ok && !slices.Contains(absent, d) {
+	for _, view := range append([][]disk.ID{m.View}, m.Beside...) {
+		for _, d := range view {
+			if !slices.Contains(present, d) && !slices.Contains(absent, d) {
 				absent = append(absent, d)
 			}
 		}
 	}
 	return absent
+}
+
+func count(view, disks []disk.ID) int {
+	n := 0
+	for _, d := range view {
+		if slices.Contains(disks, d) {
+			n++
+		}
+	}
+	return n
 }
