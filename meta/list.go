@@ -136,4 +136,3 @@ func readVersion(it Iterator, v *Version) error {
 	v.Unknown = slices.Clone(v.Unknown)
 	return nil
 }
-
