@@ -66,18 +66,16 @@ func Append(b []byte, l *protocol.Label) ([]byte, error) {
 	b = binary.BigEndian.AppendUint64(b, uint64(l.Created))
 	b = binary.BigEndian.AppendUint16(b, l.Class)
 	b = append(b, byte(l.Geometry.Data), byte(l.Geometry.Parity))
-	b = binary.BigEndian.AppendUint16(b, uint16(len(l.Members)))
-	for _, d := range l.Members {
-		b = append(b, d[:]...)
+	b = appendDisks(b, l.Members)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(l.Beside)))
+	for _, view := range l.Beside {
+		b = appendDisks(b, view)
 	}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(l.Segments)))
 	for _, n := range l.Segments {
 		b = n.ID.Append(b)
 		b = append(b, byte(n.Parity))
-		b = binary.BigEndian.AppendUint16(b, uint16(len(n.Disks)))
-		for _, d := range n.Disks {
-			b = append(b, d[:]...)
-		}
+		b = appendDisks(b, n.Disks)
 	}
 	body := len(b) - start - headLen
 	if body > maxBody {
@@ -92,6 +90,14 @@ func Append(b []byte, l *protocol.Label) ([]byte, error) {
 func appendEpoch(b []byte, e protocol.Epoch) []byte {
 	b = binary.BigEndian.AppendUint64(b, e.Number)
 	return binary.BigEndian.AppendUint64(b, e.Random)
+}
+
+func appendDisks(b []byte, disks []disk.ID) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(len(disks)))
+	for _, d := range disks {
+		b = append(b, d[:]...)
+	}
+	return b
 }
 
 // Decode reads the label at the start of slot. It returns an error that wraps
@@ -125,6 +131,9 @@ func Decode(slot []byte) (*protocol.Label, error) {
 	l.Class = r.u16()
 	l.Geometry = erasure.Geometry{Data: int(r.u8()), Parity: int(r.u8())}
 	l.Members = r.disks()
+	for n := r.count(); n > 0 && r.err == nil; n-- {
+		l.Beside = append(l.Beside, r.disks())
+	}
 	for n := r.count(); n > 0 && r.err == nil; n-- {
 		l.Segments = append(l.Segments, protocol.Named{
 			ID: erasure.DecodeSegmentID(r.next(erasure.SegmentIDSize)), Parity: int(r.u8()), Disks: r.disks(),

@@ -1,0 +1,266 @@
+package log
+
+import (
+	"fmt"
+
+	"github.com/cairnstore/cairn/disk"
+	"github.com/cairnstore/cairn/erasure"
+	"github.com/cairnstore/cairn/internal/protocol"
+)
+
+// Limits of one group.
+const (
+	// BlockTarget is the payload for which a group takes one more data block.
+	BlockTarget = 64 << 10
+	// MaxPayload is the most payload that one group may carry.
+	MaxPayload = 16 << 20
+	// MaxRecords is the most record bytes that one group may carry.
+	MaxRecords = 16 << 20
+)
+
+// Append makes one group durable: count records, encoded one after another in
+// records, and the payload, of which no item is cut (each is read back from one
+// place). When it returns nil the group is on all the disks that it was laid on.
+// When a disk fails on the way, the same group is written again without it, to
+// a new tail. It returns ErrNoQuorum once too few disks are left, and wraps
+// disk.ErrNoSpace, with nothing written, when the disks are full. Append keeps
+// no reference to records or payload but in the Group that it returns.
+func (l *Log) Append(records []byte, count uint64, payload [][]byte) (*Group, error) {
+	l.write.Lock()
+	defer l.write.Unlock()
+	switch {
+	case l.closed:
+		return nil, ErrClosed
+	case l.tail == nil:
+		return nil, ErrReadOnly
+	case count == 0 || len(records) == 0:
+		return nil, fmt.Errorf("%w: empty group", ErrGroup)
+	case len(records) > MaxRecords || sizeOf(payload) > MaxPayload:
+		return nil, fmt.Errorf("%w: %d record bytes, %d payload bytes", ErrTooLarge, len(records), sizeOf(payload))
+	}
+	h := header{
+		pool: l.pool, class: l.cfg.Class, first: l.last + 1, last: l.last + count, acked: l.last, prev: l.hash,
+		records: int64(len(records)), payload: sizeOf(payload),
+	}
+	h.hash = ChainHash(h.prev, h.first, h.last, records)
+	for {
+		if err := l.Refusal(); err != nil {
+			return nil, err
+		}
+		if l.tail.fill() >= l.cfg.SegmentSize {
+			if err := l.roll(); err != nil {
+				return nil, err
+			}
+		}
+		desc, data := l.tail.desc, h
+		failed := l.appendTo(l.tail, &data, records, payload)
+		if len(failed) == 0 {
+			l.last, l.hash = h.last, h.hash
+			l.metrics.groups.Add(1)
+			for _, f := range l.tail.files {
+				l.fillAhead(f)
+			}
+			l.prepare()
+			return data.placed(desc, records), nil
+		}
+		if err := allNoSpace(failed); err != nil {
+			return nil, err
+		}
+		if err := l.drop(failed); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// roll begins the next log segment of the same epoch.
+func (l *Log) roll() error {
+	return l.advance(l.openingHere(), false, (*protocol.Membership).KeepsWith)
+}
+
+// openingHere continues at the last acknowledged group.
+func (l *Log) openingHere() *opening {
+	o := &opening{acked: l.last}
+	o.parent.Segment, o.parent.Last, o.parent.Hash = l.tail.desc.ID, l.last, l.hash
+	return o
+}
+
+// drop goes on without the given disks, under a new epoch and with a new tail.
+func (l *Log) drop(failed []diskError) error {
+	dropped := map[disk.ID]error{}
+	for _, f := range failed {
+		dropped[f.id] = f.err
+	}
+	l.announce(dropped)
+	return l.advance(l.openingHere(), true, (*protocol.Membership).KeepsWith)
+}
+
+// Drop gives up a disk: it gets no more writes, and the pool goes on without it
+// under a new epoch. Once too few disks are left the log turns read-only and
+// Drop returns ErrNoQuorum. Dropping a disk that is not live does nothing.
+func (l *Log) Drop(id disk.ID, cause error) error {
+	return l.DropAll(map[disk.ID]error{id: cause})
+}
+
+// DropAll gives up several disks at once.
+func (l *Log) DropAll(causes map[disk.ID]error) error {
+	l.write.Lock()
+	defer l.write.Unlock()
+	if l.closed {
+		return ErrClosed
+	}
+	var failed []diskError
+	for _, id := range l.liveIDs() {
+		if err, ok := causes[id]; ok {
+			failed = append(failed, diskError{id, err})
+		}
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	if l.tail == nil || l.Refusal() != nil {
+		for _, f := range failed {
+			l.announce(map[disk.ID]error{f.id: f.err})
+		}
+		return l.Refusal()
+	}
+	return l.drop(failed)
+}
+
+// appendTo lays the group on the tail and makes it durable there. Until every
+// shard file has room nothing is written.
+func (l *Log) appendTo(t *tail, h *header, records []byte, payload [][]byte) []diskError {
+	items := split(payload, t.desc.Geometry.Data)
+	m := t.desc.Geometry.Parity
+	h.segment, h.data, h.parity = t.desc.ID, len(items), m
+	h.parts = make([]part, h.data+m)
+	longest := int64(0)
+	for i := range items {
+		h.parts[i].length = sizeOf(items[i])
+		longest = max(longest, h.parts[i].length)
+	}
+	disks := make([]disk.ID, len(h.parts))
+	for i := range h.parts {
+		p := &h.parts[i]
+		p.shard = (l.rotate + i) % len(t.files)
+		p.records = i < m+1
+		p.start = t.files[p.shard].pos
+		if i >= h.data {
+			p.length = longest
+		}
+		disks[i] = t.files[p.shard].disk
+	}
+	l.rotate = (l.rotate + len(h.parts)) % len(t.files)
+
+	for i := range h.parts {
+		if err := t.files[h.parts[i].shard].ensure(h.end(i), l.cfg.Ahead); err != nil {
+			return []diskError{{disks[i], err}}
+		}
+	}
+	bufs := make([]*erasure.Buffer, len(h.parts))
+	blocks := make([][]byte, len(h.parts))
+	for i := range h.parts {
+		bufs[i] = erasure.GetBuffer(int(h.end(i) - h.parts[i].start))
+		defer bufs[i].Release()
+		at := h.blockAt(i) - h.parts[i].start
+		blocks[i] = bufs[i].B[at : at+h.parts[i].length]
+		if h.parts[i].records {
+			copy(bufs[i].B[h.size():], records)
+		}
+		clear(bufs[i].B[at+h.parts[i].length:])
+	}
+	for i := range items {
+		at := 0
+		for _, p := range items[i] {
+			at += copy(blocks[i][at:], p)
+		}
+	}
+	if m > 0 && longest > 0 {
+		codec, err := l.codecFor(m)
+		if err == nil {
+			err = codec.Encode(blocks[:h.data], blocks[h.data:])
+		}
+		if err != nil {
+			panic("log: stripe of the log's own making does not encode: " + err.Error())
+		}
+	}
+	for i := range h.parts {
+		p := &h.parts[i]
+		p.tag = t.files[p.shard].key.Tag(h.blockAt(i), blocks[i])
+	}
+	for i := range h.parts {
+		f := t.files[h.parts[i].shard]
+		h.encode(bufs[i].B[:0], i, f.key)
+		f.pos = h.end(i) // consumed, whatever comes of the write (rule 3)
+	}
+	return eachShard(len(h.parts), func(i int) error {
+		f := t.files[h.parts[i].shard]
+		if _, err := f.file.WriteAt(bufs[i].B, h.parts[i].start); err != nil {
+			return err
+		}
+		l.metrics.written.Add(int64(len(bufs[i].B)))
+		l.metrics.syncs.Add(1)
+		return f.file.Sync()
+	}, disks)
+}
+
+// split deals the payload to at most k data blocks of about the same length, in
+// order and without cutting an item: one block for each 64 KiB (rule 6).
+func split(payload [][]byte, k int) [][][]byte {
+	total := sizeOf(payload)
+	n := min(max(int((total+BlockTarget-1)/BlockTarget), 1), k)
+	blocks := make([][][]byte, 0, n)
+	at, done := 0, int64(0)
+	for left := n; left > 0 && at < len(payload); left-- {
+		target := (total - done + int64(left) - 1) / int64(left)
+		from, size := at, int64(0)
+		for at < len(payload) && (left == 1 || size < target) {
+			size += int64(len(payload[at]))
+			at++
+		}
+		blocks = append(blocks, payload[from:at])
+		done += size
+	}
+	if len(blocks) == 0 {
+		blocks = append(blocks, nil)
+	}
+	return blocks
+}
+
+func sizeOf(payload [][]byte) (n int64) {
+	for _, p := range payload {
+		n += int64(len(p))
+	}
+	return n
+}
+
+// Close ends background work. If the log is being written, labels are rewritten
+// with the last acknowledged sequence, so that the next open has nothing to
+// settle; a failure there loses nothing. Disks stay open.
+func (l *Log) Close() error {
+	l.write.Lock()
+	defer l.write.Unlock()
+	if l.closed {
+		return nil
+	}
+	l.closed = true
+	if l.spare != nil {
+		<-l.spare.done
+		if len(l.spare.failed) == 0 {
+			l.discard(l.spare.tail)
+		}
+		l.spare = nil
+	}
+	l.background.Wait()
+	if l.tail != nil && l.Refusal() == nil {
+		live := l.liveIDs()
+		for _, f := range l.writeLabels(live, func(id disk.ID) *protocol.Label {
+			return l.labelFor(id, l.view, l.epochParent, l.keep, l.last)
+		}) {
+			l.cfg.Logger.Warn("label not rewritten at close", "disk", l.named[f.id], "error", f.err)
+		}
+	}
+	for _, m := range l.members {
+		_ = m.store.Close() // read-only by now
+	}
+	return l.set.Close()
+}

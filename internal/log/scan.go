@@ -1,0 +1,207 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cairnstore/cairn/disk"
+	"github.com/cairnstore/cairn/erasure"
+	"github.com/cairnstore/cairn/internal/segment"
+)
+
+// scanner walks the groups of one log segment in order. Each shard file is read
+// header by header; since every header maps the whole group, a header that one
+// shard cannot show is made up for by the others.
+type scanner struct {
+	l     *Log
+	desc  *segment.Descriptor
+	pos   []int64   // by shard: where its next header should stand
+	heads []*header // by shard: header read at pos; nil: none verifies
+	read  []bool    // by shard: pos has been looked at
+	page  []byte
+
+	last  uint64   // last sequence walked over
+	hash  [32]byte // chain hash there
+	proof uint64   // highest acknowledged sequence that headers beyond the end carry
+}
+
+func (l *Log) scan(d *segment.Descriptor, first int64, last uint64, hash [32]byte) *scanner {
+	n := len(d.Disks)
+	s := &scanner{l: l, desc: d, pos: make([]int64, n), heads: make([]*header, n), read: make([]bool, n), page: make([]byte, maxHeader), last: last, hash: hash}
+	for i := range s.pos {
+		s.pos[i] = first
+	}
+	return s
+}
+
+// next returns the header of the group that follows, or nil at the end: no
+// shard shows a header that continues the chain. Errors say nothing about the
+// log: a shortage in the host or a newer format.
+func (s *scanner) next() (*header, error) {
+	var found *header
+	for shard := range s.pos {
+		if !s.read[shard] {
+			h, err := s.readHeader(shard)
+			if err != nil {
+				return nil, err
+			}
+			s.heads[shard], s.read[shard] = h, true
+		}
+		h := s.heads[shard]
+		if h == nil {
+			continue
+		}
+		if h.first == s.last+1 && h.prev == s.hash && found == nil {
+			found = h
+		}
+		s.proof = max(s.proof, h.acked)
+	}
+	if found == nil {
+		return nil, nil
+	}
+	for i := range found.parts {
+		shard := found.parts[i].shard
+		if shard >= len(s.pos) {
+			return nil, fmt.Errorf("%w: part on shard %d of %d", ErrGroup, shard, len(s.pos))
+		}
+		s.pos[shard], s.heads[shard], s.read[shard] = found.end(i), nil, false
+	}
+	s.last, s.hash = found.last, found.hash
+	return found, nil
+}
+
+func (s *scanner) readHeader(shard int) (*header, error) {
+	err := s.l.set.ReadAt(s.desc, shard, s.page, s.pos[shard])
+	if errors.Is(err, disk.ErrBusy) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, nil // absent, unreadable or past the end of the file
+	}
+	h, err := decodeHeader(s.page, s.l.set.Key(s.desc.ID, shard), s.l.pool, s.desc.ID, shard, s.pos[shard])
+	var format *FormatError
+	if errors.As(err, &format) {
+		return nil, err
+	}
+	return h, nil
+}
+
+// records returns the records of a group, from the first part whose copy gives
+// the chain hash.
+func (s *scanner) records(h *header) ([]byte, error) {
+	var last error
+	for i := range h.parts {
+		if !h.parts[i].records {
+			continue
+		}
+		b, err := s.recordsAt(h, i)
+		if err == nil {
+			return b, nil
+		}
+		last = err
+	}
+	return nil, fmt.Errorf("records of sequence %d: %w", h.first, last)
+}
+
+func (s *scanner) recordsAt(h *header, i int) ([]byte, error) {
+	b := make([]byte, h.records)
+	if err := s.l.set.ReadAt(s.desc, h.parts[i].shard, b, h.parts[i].start+h.size()); err != nil {
+		return nil, err
+	}
+	if ChainHash(h.prev, h.first, h.last, b) != h.hash {
+		return nil, fmt.Errorf("%w: records do not verify", ErrGroup)
+	}
+	return b, nil
+}
+
+// whole returns how many parts of the group verify: header, records where they
+// belong, and block.
+func (s *scanner) whole(h *header) int {
+	n := 0
+	for i := range h.parts {
+		if s.partWhole(h, i) {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *scanner) partWhole(h *header, i int) bool {
+	p := &h.parts[i]
+	page := make([]byte, maxHeader)
+	if s.l.set.ReadAt(s.desc, p.shard, page, p.start) != nil {
+		return false
+	}
+	mine, err := decodeHeader(page, s.l.set.Key(s.desc.ID, p.shard), s.l.pool, s.desc.ID, p.shard, p.start)
+	if err != nil || mine.first != h.first || mine.hash != h.hash {
+		return false
+	}
+	if p.records {
+		if _, err := s.recordsAt(h, i); err != nil {
+			return false
+		}
+	}
+	buf, ok := s.l.block(s.desc, h, i)
+	if ok {
+		buf.Release()
+	}
+	return ok
+}
+
+// block reads and verifies the block of part i.
+func (l *Log) block(d *segment.Descriptor, h *header, i int) (*erasure.Buffer, bool) {
+	p := &h.parts[i]
+	if p.length < 0 || p.length > maxOpening {
+		return nil, false
+	}
+	buf := erasure.GetBuffer(int(p.length))
+	at := h.blockAt(i)
+	if l.set.ReadAt(d, p.shard, buf.B, at) != nil || l.set.Key(d.ID, p.shard).Tag(at, buf.B) != p.tag {
+		buf.Release()
+		return nil, false
+	}
+	return buf, true
+}
+
+// payload returns the payload of a group, rebuilt from parity where blocks are
+// missing or rotten.
+func (s *scanner) payload(h *header) ([]byte, error) {
+	if h.payload == 0 {
+		return nil, nil
+	}
+	blocks := make([][]byte, len(h.parts))
+	size := 0
+	for i := range h.parts {
+		size = max(size, int(h.parts[i].length))
+		if buf, ok := s.l.block(s.desc, h, i); ok {
+			defer buf.Release()
+			blocks[i] = buf.B
+		}
+	}
+	out := make([]byte, 0, h.payload)
+	for i := range h.data {
+		b := blocks[i]
+		if b == nil {
+			b = make([]byte, size)
+			codec, err := s.l.codecFor(h.parity)
+			if err == nil {
+				err = codec.Reconstruct(blocks, size, []int{i}, [][]byte{b})
+			}
+			if err != nil {
+				return nil, fmt.Errorf("payload of sequence %d: %w", h.first, err)
+			}
+			b = b[:h.parts[i].length]
+		}
+		out = append(out, b...)
+	}
+	return out, nil
+}
+
+// codecFor returns a codec with m parity blocks. Narrow pools make segments of
+// another m only as 1+0.
+func (l *Log) codecFor(m int) (*erasure.Codec, error) {
+	if l.codec.Geometry().Parity == m {
+		return l.codec, nil
+	}
+	return erasure.NewCodec(erasure.Geometry{Data: erasure.MaxData, Parity: m})
+}

@@ -1,0 +1,302 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cairnstore/cairn/disk"
+	"github.com/cairnstore/cairn/erasure"
+	"github.com/cairnstore/cairn/internal/protocol"
+	"github.com/cairnstore/cairn/internal/segment"
+)
+
+func isNoSpace(err error) bool { return errors.Is(err, disk.ErrNoSpace) }
+
+// Start begins a new epoch over the present disks and a new tail, whose opening
+// group carries the groups that must be written again, and calls fn with those
+// in their new place. Everything is durable before it returns; only then may
+// anything of the log be shown. It may be called once, if Refusal is nil.
+func (l *Log) Start(ctx context.Context, fn func(*Group) error) error {
+	l.write.Lock()
+	defer l.write.Unlock()
+	if err := l.Refusal(); err != nil {
+		return err
+	}
+	copies, err := l.loadCopies()
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !l.made {
+		if err := l.claim(); err != nil {
+			return err
+		}
+	}
+	l.keep = l.plan.Named
+	o := &opening{parent: l.plan.End, acked: l.plan.Acked, copies: copies}
+	if err := l.advance(o, true, (*protocol.Membership).OpensWith); err != nil {
+		return err
+	}
+	for i := range o.copies {
+		if c := &o.copies[i]; c.last > l.from.Seq {
+			if err := fn(c.placed(l.tail.desc)); err != nil {
+				return err
+			}
+		}
+	}
+	l.facts = nil
+	return nil
+}
+
+// claim writes the first labels of a pool that is being made. They name no
+// segment, which proves to a later open that nothing was acknowledged yet.
+func (l *Log) claim() error {
+	random, err := l.random()
+	if err != nil {
+		return err
+	}
+	epoch := protocol.Epoch{Number: l.view.Next, Random: random}
+	members := l.sorted()
+	ids := make([]disk.ID, len(members))
+	for i, m := range members {
+		ids[i] = m.id
+	}
+	failed := l.writeLabels(ids, func(id disk.ID) *protocol.Label {
+		return l.labelFor(id, &protocol.Membership{Epoch: epoch, View: ids}, protocol.Epoch{}, nil, 0)
+	})
+	if len(failed) > 0 {
+		return fmt.Errorf("creating the pool: disk %v: %w", l.named[failed[0].id], failed[0].err)
+	}
+	l.view = &protocol.Membership{Epoch: epoch, View: ids, Next: epoch.Number + 1}
+	return nil
+}
+
+// advance makes a new tail that continues at o.parent, under a new epoch if
+// fresh is set or a disk fails on the way (rule 2): first the files, then labels
+// that name them on every member, then the opening group in every shard. Until
+// all of that is durable nothing has changed but the names that labels carry.
+// Log.write must be held.
+func (l *Log) advance(o *opening, fresh bool, quorum func(*protocol.Membership, []disk.ID) bool) error {
+	exclude := map[disk.ID]error{}
+	for {
+		members := slices.DeleteFunc(l.liveIDs(), func(d disk.ID) bool { return exclude[d] != nil })
+		view, parent := l.view, l.epochParent
+		if fresh {
+			if !quorum(view, members) {
+				return l.giveUp(exclude, fmt.Errorf("%w: %d disks of a view of %d are left", ErrNoQuorum, len(members), len(view.View)))
+			}
+			random, err := l.random()
+			if err != nil {
+				return err
+			}
+			parent = view.Epoch
+			view = view.Begin(protocol.Epoch{Number: view.Next, Random: random}, members)
+		}
+		if _, ok := l.geometryFor(len(members)); !ok {
+			return l.giveUp(exclude, fmt.Errorf("%w: %d healthy, %d needed", ErrNoQuorum, len(members), l.geometry.Parity+1))
+		}
+		t, failed := l.nextTail(view.Epoch, members, fresh)
+		if len(failed) == 0 {
+			o.epochParent, o.made = parent, l.cfg.Now().UnixNano()
+			keep := append([]protocol.Named{{ID: t.desc.ID, Parity: t.desc.Geometry.Parity, Disks: t.desc.Disks}}, l.keep...)
+			l.keep, l.view = keep, view // named from here on, whatever comes of it
+			failed = l.writeLabels(members, func(id disk.ID) *protocol.Label {
+				return l.labelFor(id, view, parent, keep, o.acked)
+			})
+			if len(failed) == 0 {
+				failed = l.writeOpening(t, o)
+			}
+		}
+		if len(failed) == 0 {
+			l.enter(members, t, o, fresh, exclude)
+			return nil
+		}
+		if err := allNoSpace(failed); err != nil {
+			return err
+		}
+		for _, f := range failed {
+			exclude[f.id] = f.err
+		}
+		fresh = true
+	}
+}
+
+// allNoSpace tells a full disk from a failing one: nothing is dropped for it.
+func allNoSpace(failed []diskError) error {
+	for _, f := range failed {
+		if !isNoSpace(f.err) {
+			return nil
+		}
+	}
+	return failed[0].err
+}
+
+// nextTail returns the files of the next tail: those made ahead if they fit,
+// else new ones.
+func (l *Log) nextTail(epoch protocol.Epoch, members []disk.ID, fresh bool) (*tail, []diskError) {
+	if s := l.spare; s != nil {
+		l.spare = nil
+		<-s.done
+		if !fresh && len(s.failed) == 0 {
+			return s.tail, nil
+		}
+		if !fresh {
+			return nil, s.failed
+		}
+		if len(s.failed) == 0 {
+			l.discard(s.tail)
+		}
+	}
+	id := erasure.SegmentID{Epoch: epoch.Number, Random: epoch.Random, Counter: 1}
+	if !fresh {
+		id = l.takeID()
+	}
+	return l.createTail(l.describe(segment.KindLog, id, members), l.firstSize())
+}
+
+// discard removes files that no label ever named. What cannot be removed is
+// garbage that a later open knows by its epoch.
+func (l *Log) discard(t *tail) {
+	l.set.Forget(t.desc.ID)
+	for shard, f := range t.files {
+		if f == nil {
+			continue
+		}
+		if d, live := l.set.Disk(f.disk); live {
+			_ = d.Remove(segment.FileName(t.desc.ID, shard))
+		}
+	}
+}
+
+// enter makes the new tail, and epoch, the ones in force.
+func (l *Log) enter(members []disk.ID, t *tail, o *opening, fresh bool, dropped map[disk.ID]error) {
+	if l.tail != nil {
+		for _, f := range l.tail.files {
+			_ = f.file.Close() // read from now on through the set
+		}
+	}
+	l.tail, l.epochParent = t, o.epochParent
+	l.view.Settle()
+	l.last, l.hash = o.parent.Last, o.parent.Hash
+	l.keep = []protocol.Named{{ID: t.desc.ID, Parity: t.desc.Geometry.Parity, Disks: t.desc.Disks}}
+	l.state.Lock()
+	l.live = members
+	if fresh {
+		l.ids = t.desc.ID
+	}
+	l.state.Unlock()
+	l.announce(dropped)
+	if fresh {
+		l.cfg.OnEpoch(l.view.Epoch, members)
+		l.cfg.Logger.Info("epoch in force", "epoch", l.view.Epoch.Number, "disks", len(members), "geometry", t.desc.Geometry.String())
+	}
+	l.metrics.segments.Add(1)
+}
+
+// announce tells everyone about dropped disks.
+func (l *Log) announce(dropped map[disk.ID]error) {
+	for id, err := range dropped {
+		l.state.Lock()
+		l.gone[id] = err
+		l.live = slices.DeleteFunc(l.live, func(d disk.ID) bool { return d == id })
+		l.state.Unlock()
+		l.set.Drop(id, err)
+		l.cfg.Logger.Warn("disk dropped", "disk", l.named[id], "id", id.String(), "error", err)
+		l.cfg.OnDrop(id, l.named[id], err)
+	}
+}
+
+// giveUp turns the log read-only: too few disks are left.
+func (l *Log) giveUp(dropped map[disk.ID]error, err error) error {
+	l.announce(dropped)
+	l.refuse(err)
+	return err
+}
+
+// writeLabels replaces the labels of the given members, all at once.
+func (l *Log) writeLabels(ids []disk.ID, labelOf func(disk.ID) *protocol.Label) []diskError {
+	return eachShard(len(ids), func(i int) error {
+		l.metrics.syncs.Add(2)
+		l.metrics.labels.Add(1)
+		return l.members[ids[i]].store.Write(labelOf(ids[i]))
+	}, ids)
+}
+
+func (l *Log) labelFor(id disk.ID, view *protocol.Membership, parent protocol.Epoch, segments []protocol.Named, acked uint64) *protocol.Label {
+	return &protocol.Label{
+		Pool: l.pool, Disk: id, Epoch: view.Epoch, Parent: parent, Members: view.View, Beside: view.Beside, Segments: segments, Acked: acked,
+		Class: l.cfg.Class, Geometry: l.geometry, Created: l.birth,
+	}
+}
+
+// sorted returns the present members in the order of their ids.
+func (l *Log) sorted() []*member {
+	out := make([]*member, 0, len(l.members))
+	for _, m := range l.members {
+		out = append(out, m)
+	}
+	slices.SortFunc(out, func(a, b *member) int { return slices.Compare(a.id[:], b.id[:]) })
+	return out
+}
+
+func (l *Log) liveIDs() []disk.ID {
+	l.state.RLock()
+	defer l.state.RUnlock()
+	return slices.Clone(l.live)
+}
+
+// absent returns the members of the view that are not present.
+func (l *Log) absent() []disk.ID {
+	var out []disk.ID
+	for _, d := range l.view.View {
+		if l.members[d] == nil {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// takeID returns a fresh segment id of the epoch in force.
+func (l *Log) takeID() erasure.SegmentID {
+	l.state.Lock()
+	defer l.state.Unlock()
+	l.ids.Counter++
+	return l.ids
+}
+
+// describe lays a new segment on k+m of the members, taking turns.
+func (l *Log) describe(kind segment.Kind, id erasure.SegmentID, members []disk.ID) *segment.Descriptor {
+	g, _ := l.geometryFor(len(members))
+	d := &segment.Descriptor{ID: id, Kind: kind, Geometry: g, Class: l.cfg.Class, Disks: make([]disk.ID, g.Shards())}
+	for i := range d.Disks {
+		d.Disks[i] = members[(int(id.Counter)+i)%len(members)]
+	}
+	return d
+}
+
+// newDescriptor describes a new segment of the epoch in force.
+func (l *Log) newDescriptor(kind segment.Kind) (*segment.Descriptor, error) {
+	l.state.Lock()
+	defer l.state.Unlock()
+	if l.refusal != nil {
+		return nil, l.refusal
+	}
+	if _, ok := l.geometryFor(len(l.live)); !ok {
+		return nil, fmt.Errorf("%w: %d healthy, %d needed", ErrNoQuorum, len(l.live), l.geometry.Parity+1)
+	}
+	l.ids.Counter++
+	return l.describe(kind, l.ids, l.live), nil
+}
+
+// NewSegment returns the descriptor of a new payload segment: a fresh id of the
+// epoch in force, on k+m live disks, or fewer by rule 5.
+func (l *Log) NewSegment(ctx context.Context) (*segment.Descriptor, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return l.newDescriptor(segment.KindPayload)
+}

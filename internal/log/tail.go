@@ -1,0 +1,191 @@
+package log
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/zeebo/blake3"
+
+	"github.com/cairnstore/cairn/disk"
+	"github.com/cairnstore/cairn/erasure"
+	"github.com/cairnstore/cairn/internal/segment"
+)
+
+// tail is the log segment that groups are appended to.
+type tail struct {
+	desc  *segment.Descriptor
+	files []*shardFile
+}
+
+// shardFile is one shard file of the tail.
+type shardFile struct {
+	disk disk.ID
+	file disk.File
+	key  *erasure.Key
+	pos  int64 // where the next part goes; changed under Log.write
+
+	mu    sync.Mutex
+	ready int64         // size, zero-filled and durable
+	busy  chan struct{} // closed when the extension under way ends; nil: none
+	err   error         // failure of an extension; the file is dead
+}
+
+// diskError is a failure of one disk.
+type diskError struct {
+	id  disk.ID
+	err error
+}
+
+// createTail makes the shard files of d, zero-filled ahead. Failures are
+// returned by disk, and nothing is left then.
+func (l *Log) createTail(d *segment.Descriptor, size int64) (*tail, []diskError) {
+	t := &tail{desc: d, files: make([]*shardFile, len(d.Disks))}
+	failed := eachShard(len(d.Disks), func(shard int) error {
+		f, err := l.set.Create(d, shard, size)
+		if err != nil {
+			return err
+		}
+		l.metrics.created.Add(1)
+		t.files[shard] = &shardFile{disk: d.Disks[shard], file: f, key: l.set.Key(d.ID, shard), ready: size}
+		return nil
+	}, d.Disks)
+	if len(failed) > 0 {
+		l.discard(t)
+	}
+	return t, failed
+}
+
+// eachShard runs fn for every shard at once and collects failures by disk.
+func eachShard(n int, fn func(shard int) error, disks []disk.ID) []diskError {
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for shard := 1; shard < n; shard++ {
+		wg.Go(func() { errs[shard] = fn(shard) })
+	}
+	if n > 0 {
+		errs[0] = fn(0)
+	}
+	wg.Wait()
+	var failed []diskError
+	for shard, err := range errs {
+		if err != nil {
+			failed = append(failed, diskError{disks[shard], err})
+		}
+	}
+	return failed
+}
+
+// writeOpening makes the opening group durable in every shard file.
+func (l *Log) writeOpening(t *tail, o *opening) []diskError {
+	body := o.append(make([]byte, 0, openingFixed+64))
+	first := alignUp(segment.HeaderSize + int64(len(body)))
+	sum := blake3.Sum256(body)
+	return eachShard(len(t.files), func(shard int) error {
+		f := t.files[shard]
+		if err := f.ensure(first, l.cfg.Ahead); err != nil {
+			return err
+		}
+		buf := erasure.GetBuffer(int(first))
+		defer buf.Release()
+		clear(buf.B[segment.HeaderSize+len(body):])
+		copy(buf.B[segment.HeaderSize:], body)
+		h := segment.Header{Pool: l.pool, Shard: shard, Descriptor: *t.desc, BodyLength: int64(len(body)), BodyHash: sum}
+		h.Encode(buf.B[:segment.HeaderSize])
+		f.pos = first
+		if _, err := f.file.WriteAt(buf.B, 0); err != nil {
+			return err
+		}
+		l.metrics.written.Add(first)
+		l.metrics.syncs.Add(1)
+		return f.file.Sync()
+	}, t.desc.Disks)
+}
+
+// ensure makes the file at least end bytes long, waiting for an extension under
+// way. Growing here, on the way of an append, happens only when appends outrun
+// the zero-fill.
+func (f *shardFile) ensure(end, ahead int64) error {
+	f.mu.Lock()
+	for f.busy != nil && f.err == nil && f.ready < end {
+		busy := f.busy
+		f.mu.Unlock()
+		<-busy
+		f.mu.Lock()
+	}
+	defer f.mu.Unlock()
+	if f.err != nil || f.ready >= end {
+		return f.err
+	}
+	size := alignUp(end + ahead)
+	if err := f.file.Extend(size); err != nil {
+		return err
+	}
+	f.ready = size
+	return nil
+}
+
+// fillAhead keeps ahead bytes of zeros in front of the append position, in the
+// background, one extension of a file at a time.
+func (l *Log) fillAhead(f *shardFile) {
+	ahead := l.cfg.Ahead
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.busy != nil || f.err != nil || f.ready-f.pos > ahead/2 || f.ready >= l.cfg.SegmentSize {
+		return
+	}
+	done := make(chan struct{})
+	f.busy = done
+	size := alignUp(f.pos + ahead + ahead/2)
+	l.background.Go(func() {
+		err := f.file.Extend(size)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.busy = nil
+		close(done)
+		switch {
+		case err == nil:
+			f.ready = max(f.ready, size)
+			l.metrics.extended.Add(1)
+		case isNoSpace(err):
+			// The append that needs the room will say so.
+		default:
+			f.err = fmt.Errorf("zero-fill: %w", err)
+		}
+	})
+}
+
+// spare is the next log segment's files, made before they are needed.
+type spare struct {
+	done   chan struct{}
+	tail   *tail
+	failed []diskError
+}
+
+// prepare makes the files of the next segment in the background once the tail
+// is half full, so that a roll creates nothing.
+func (l *Log) prepare() {
+	if l.spare != nil || l.tail.fill() < l.cfg.SegmentSize/2 {
+		return
+	}
+	d, err := l.newDescriptor(segment.KindLog)
+	if err != nil {
+		return // the roll will find out
+	}
+	s := &spare{done: make(chan struct{})}
+	l.spare = s
+	l.background.Go(func() {
+		defer close(s.done)
+		s.tail, s.failed = l.createTail(d, l.firstSize())
+	})
+}
+
+// firstSize is the size at which log shard files are made.
+func (l *Log) firstSize() int64 { return min(alignUp(l.cfg.Ahead), alignUp(l.cfg.SegmentSize)) }
+
+func (t *tail) fill() int64 {
+	var most int64
+	for _, f := range t.files {
+		most = max(most, f.pos)
+	}
+	return most
+}
