@@ -3,10 +3,7 @@
 package filedisk_test
 
 import (
-	"bytes"
 	"errors"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,26 +13,36 @@ import (
 	"github.com/cairnstore/cairn/disk/filedisk"
 )
 
-// TestCreateFails: a Create that fails in the middle leaves no file, and the
-// disk is none the worse.
-func TestCreateFails(t *testing.T) {
+// withSizeLimit runs f while writes beyond n bytes of any file fail with EFBIG.
+// The runtime ignores the signal that comes with it.
+func withSizeLimit(t *testing.T, n uint64, f func()) {
+	t.Helper()
+	var old unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_FSIZE, &old))
+	defer func() { require.NoError(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &old)) }()
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: n, Max: old.Max}))
+	f()
+}
+
+// TestWriteFails: a Create or Extend that fails in the middle has no effect,
+// and the disk is none the worse.
+func TestWriteFails(t *testing.T) {
 	d := mustOpen(t, t.TempDir())
-	func() {
-		var old unix.Rlimit
-		require.NoError(t, unix.Getrlimit(unix.RLIMIT_FSIZE, &old))
-		defer func() { require.NoError(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &old)) }()
-		require.NoError(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 1<<20 + 100, Max: old.Max}))
-		_, err := d.Create("file", 2<<20)
+	f, err := d.Create("file", 1<<20)
+	require.NoError(t, err)
+	withSizeLimit(t, 2<<20+100, func() {
+		_, err := d.Create("other", 4<<20)
 		require.ErrorIs(t, err, unix.EFBIG)
-		require.ErrorContains(t, err, "file on "+d.String())
-	}()
+		require.ErrorContains(t, err, "other on "+d.String())
+		require.ErrorIs(t, f.Extend(4<<20), unix.EFBIG)
+	})
 	entries, err := d.List()
 	require.NoError(t, err)
-	require.Empty(t, entries)
+	require.Equal(t, []disk.Entry{{Name: "file", Size: 1 << 20}}, entries)
 	require.NoError(t, d.Check())
-	f, err := d.Create("file", 2<<20)
+	_, err = d.Create("other", 4<<20)
 	require.NoError(t, err)
-	require.NoError(t, f.Close())
+	require.NoError(t, f.Extend(4<<20))
 }
 
 // TestErrnos: shortages of the host are told from faults of the disk.
@@ -85,47 +92,6 @@ func withDescriptors(t *testing.T, f func() error) error {
 	require.NoError(t, unix.Close(next))
 	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(next), Max: old.Max}))
 	return f()
-}
-
-// TestExtendNoSpace fills a small file system: what did not fit is given back.
-func TestExtendNoSpace(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "full")
-	require.NoError(t, os.Mkdir(dir, 0o700))
-	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"))
-	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
-	d := mustOpen(t, dir)
-	u, err := d.Usage()
-	require.NoError(t, err)
-	require.Equal(t, disk.Usage{Total: 4 << 20, Free: 4 << 20}, u)
-	f, err := d.Create("file", 1<<20)
-	require.NoError(t, err)
-	want := bytes.Repeat([]byte("x"), 1<<20)
-	_, err = f.WriteAt(want, 0)
-	require.NoError(t, err)
-	err = f.Extend(8 << 20)
-	require.ErrorIs(t, err, disk.ErrNoSpace)
-	require.ErrorIs(t, err, unix.ENOSPC)
-	n, err := f.Size()
-	require.NoError(t, err)
-	require.Equal(t, int64(1<<20), n)
-	_, err = d.Create("other", 8<<20)
-	require.ErrorIs(t, err, disk.ErrNoSpace)
-	u, err = d.Usage()
-	require.NoError(t, err)
-	require.Equal(t, int64(3<<20), u.Free, "nothing stayed of what failed")
-	require.NoError(t, f.Extend(2<<20))
-	got := make([]byte, 1<<20)
-	_, err = f.ReadAt(got, 0)
-	require.NoError(t, err)
-	require.True(t, bytes.Equal(want, got))
-	require.NoError(t, f.Close())
-
-	// A mount put over the directory hides the disk.
-	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"))
-	err = d.Check()
-	require.NoError(t, unix.Unmount(dir, 0))
-	require.ErrorIs(t, err, disk.ErrLost)
-	require.NoError(t, d.Close())
 }
 
 // TestCloseDuringCreate: a Create under which the disk is closed leaves nothing

@@ -116,11 +116,9 @@ func (f *file) Extend(size int64) error {
 		return nil
 	}
 	if err := f.writeZeros(old, size); err != nil {
-		if kindOf(err) == disk.ErrNoSpace {
-			// No visible effect: give back what did fit. If this fails
-			// too, the file is longer than it was and full of zeros.
-			_ = f.h.Truncate(old)
-		}
+		// No visible effect: give back what did fit. If this fails too, the
+		// file is longer than it was and ends in zeros.
+		_ = f.h.Truncate(old)
 		return f.fail("extend", err)
 	}
 	return f.fail("extend", f.sync.dataSync(f.h))
