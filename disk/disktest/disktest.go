@@ -71,6 +71,7 @@ var guarantees = []guarantee{
 var powerGuarantees = []guarantee{
 	{"PowerEntries", powerEntries},
 	{"PowerSync", powerSync},
+	{"PowerGrowth", powerGrowth},
 	{"PowerSectors", powerSectors},
 	{"PowerExtend", powerExtend},
 }

@@ -43,6 +43,20 @@ func powerSync(t require.TestingT, h Harness) {
 	}
 }
 
+// powerGrowth: a Sync covers the size too, when writes made the file grow.
+func powerGrowth(t require.TestingT, h Harness) {
+	f := mustCreate(t, h.Disk(), "file", 0)
+	for i := range cuts {
+		off := int64(i) * 3_000
+		mustWrite(t, f, pattern(3_000, byte(i)), off)
+		require.NoError(t, f.Sync())
+		mustWrite(t, f, pattern(2_000, 99), off+5_000)
+		f = mustOpen(t, h.(PowerCutter).PowerCut(), "file")
+		require.GreaterOrEqual(t, sizeOf(t, f), off+3_000)
+		require.Equal(t, pattern(3_000, byte(i)), mustRead(t, f, off, 3_000))
+	}
+}
+
 // powerSectors: each unsynced sector has its old or its new bytes, or, torn,
 // new ones followed by old.
 func powerSectors(t require.TestingT, h Harness) {

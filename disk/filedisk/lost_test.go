@@ -109,6 +109,38 @@ func TestLostUnchecked(t *testing.T) {
 	}
 }
 
+// TestCheckBesideRemove: files that come and go by our own hand, open or not,
+// never make a disk lost.
+func TestCheckBesideRemove(t *testing.T) {
+	d := mustOpen(t, t.TempDir())
+	done, checked := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-done:
+				checked <- nil
+				return
+			default:
+			}
+			if err := d.Check(); err != nil {
+				checked <- err
+				return
+			}
+		}
+	}()
+	for range 300 {
+		f, err := d.Create("file", 0)
+		require.NoError(t, err)
+		g, err := d.Open("file")
+		require.NoError(t, err)
+		require.NoError(t, d.Remove("file"))
+		require.NoError(t, f.Close())
+		require.NoError(t, g.Close())
+	}
+	close(done)
+	require.NoError(t, <-checked)
+}
+
 func TestForeignEntries(t *testing.T) {
 	dir := t.TempDir()
 	d := mustOpen(t, dir)

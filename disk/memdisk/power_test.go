@@ -227,6 +227,21 @@ func TestKill(t *testing.T) {
 	require.Equal(t, make([]byte, 2*sector), content(t, m.RestartWith(old).Disks()[0], "file"), "and only in its own machine")
 }
 
+// TestGrowth: a sector that is kept brings the size with it.
+func TestGrowth(t *testing.T) {
+	for _, c := range []struct{ keep, size int64 }{{-1, 1000}, {1, 1000}, {2, 3 * sector}, {8, 9 * sector}, {9, 9*sector + 100}} {
+		d := memdisk.New("d")
+		f := mustCreate(t, d, "file", 1000)
+		mustWrite(t, f, fill('g', 8*sector+100), sector)
+		d = d.Machine().RestartWith(func(_ *memdisk.Disk, _ string, n int64) bool { return n == c.keep }).Disks()[0]
+		got := content(t, d, "file")
+		require.Len(t, got, int(c.size), "sector %d kept", c.keep)
+		for i, b := range got {
+			require.Equal(t, int64(i/sector) == c.keep, b == 'g', "byte %d with sector %d kept", i, c.keep)
+		}
+	}
+}
+
 // TestClones: what shares content does not share writes.
 func TestClones(t *testing.T) {
 	d := memdisk.New("d")
@@ -247,6 +262,12 @@ func TestClones(t *testing.T) {
 	require.Equal(t, byte('1'^0xff), content(t, d, "file")[9_999])
 	b = d.Machine().RestartWith(func(*memdisk.Disk, string, int64) bool { return false }).Disks()[2]
 	require.Equal(t, fill('1', 10_000), content(t, b, "file"), "an image is durable")
+
+	old := d.Machine()
+	a = old.Restart(rand.New(rand.NewPCG(1, 1))).Disks()[1]
+	before := content(t, a, "file")
+	require.NoError(t, old.Disks()[1].Corrupt("file", 1, 1))
+	require.Equal(t, before, content(t, a, "file"), "the dead machine is another")
 }
 
 func TestCorrupt(t *testing.T) {
