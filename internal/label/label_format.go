@@ -36,12 +36,8 @@ const (
 	maxList  = 4096 // members or segments; more cannot be real
 )
 
-var (
-	// ErrLabel reports a label that is damaged or makes no sense.
-	ErrLabel = errors.New("bad disk label")
-	// errNoLabel reports a slot that was never written.
-	errNoLabel = errors.New("no label")
-)
+// ErrLabel reports a label that is damaged or makes no sense.
+var ErrLabel = errors.New("bad disk label")
 
 // FormatError reports a label of a format this package does not know.
 type FormatError struct{ Have, Want uint16 }
@@ -105,9 +101,6 @@ func appendDisks(b []byte, disks []disk.ID) []byte {
 func Decode(slot []byte) (*protocol.Label, error) {
 	if len(slot) < headLen {
 		return nil, fmt.Errorf("%w: %d bytes", ErrLabel, len(slot))
-	}
-	if allZero(slot[:headLen]) {
-		return nil, errNoLabel
 	}
 	body := int(binary.BigEndian.Uint32(slot[12:]))
 	if string(slot[:8]) != magic || body > maxBody || len(slot) < headLen+body+sumLen {

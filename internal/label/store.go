@@ -9,6 +9,7 @@ package label
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"sync"
 
@@ -74,57 +75,65 @@ func (s *Store) Read() (*protocol.Label, State, error) {
 		}
 		return nil, Blank, nil
 	}
-	newest, damage, err := s.readFiles()
+	newest, untouched, err := s.readFiles()
 	switch {
 	case err != nil:
 		return nil, 0, err
 	case newest != nil:
 		return newest, Labelled, nil
-	case damage == nil && others == "":
+	case untouched && others == "":
 		return nil, Blank, nil // the first label was never completed
 	default:
 		return nil, Damaged, fmt.Errorf("disk %v: %w: no copy is whole", s.disk, ErrLabel)
 	}
 }
 
-// readFiles opens the label files and returns the newest whole label, and the
-// damage of a copy that is not.
-func (s *Store) readFiles() (newest *protocol.Label, damage, err error) {
+// readFiles opens the label files and returns the newest whole label. A file is
+// untouched if it was never written, which proves, no copy being whole, that
+// not even the first label was: the second file is begun when the first is
+// durable.
+func (s *Store) readFiles() (newest *protocol.Label, untouched bool, err error) {
 	slot := make([]byte, SlotSize)
 	for half, name := range Files {
+		blank := 0
 		if s.files[half] == nil {
 			f, err := s.disk.Open(name)
 			if errors.Is(err, fs.ErrNotExist) {
+				untouched = true
 				continue
 			}
 			if err != nil {
-				return nil, nil, err
+				return nil, false, err
 			}
 			s.files[half] = f
 		}
 		s.generation[half] = 0
 		for c := range copies {
-			if _, err := s.files[half].ReadAt(slot, int64(c)*SlotSize); err != nil {
-				damage = err
+			n, err := s.files[half].ReadAt(slot, int64(c)*SlotSize)
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				clear(slot[n:]) // the file was never made to its full size
+			} else if err != nil {
+				continue
+			}
+			if allZero(slot) {
+				blank++
 				continue
 			}
 			l, err := Decode(slot)
 			var format *FormatError
 			switch {
 			case errors.As(err, &format):
-				return nil, nil, fmt.Errorf("disk %v: %w", s.disk, err)
-			case errors.Is(err, errNoLabel):
-			case err != nil:
-				damage = err
-			default:
+				return nil, false, fmt.Errorf("disk %v: %w", s.disk, err)
+			case err == nil:
 				s.generation[half] = max(s.generation[half], l.Generation)
 				if newest == nil || l.Generation > newest.Generation {
 					newest = l
 				}
 			}
 		}
+		untouched = untouched || blank == copies
 	}
-	return newest, damage, nil
+	return newest, untouched, nil
 }
 
 // Write replaces the label, giving it the next generation. When it returns nil
