@@ -15,16 +15,17 @@ import (
 type Memory struct {
 	gets, seeks, steps atomic.Int64
 
-	mu       sync.Mutex
-	closed   bool
-	data     map[string]string
-	pos      Position
-	sorted   []memoryEntry // data in key order; nil when stale; never changed once made
-	flushed  map[string]string
-	durable  Position
-	applied  int64
-	flushes  int64
-	byteSize int64
+	mu        sync.Mutex
+	closed    bool
+	data      map[string]string
+	pos       Position
+	sorted    []memoryEntry // data in key order; nil when stale; never changed once made
+	flushed   map[string]string
+	durable   Position
+	applied   int64
+	flushedAt int64 // what applied was at the last flush
+	flushes   int64
+	byteSize  int64
 }
 
 type memoryEntry struct{ key, value string }
@@ -138,6 +139,10 @@ func (m *Memory) Flush() error {
 }
 
 func (m *Memory) flush() {
+	if m.flushedAt == m.applied {
+		return
+	}
+	m.flushedAt = m.applied
 	m.flushed, m.durable = maps.Clone(m.data), m.pos
 	m.flushes++
 }

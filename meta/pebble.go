@@ -253,10 +253,13 @@ func (x *pebbleIndex) loadPosition() error {
 // enter must be balanced by leave if it returns nil. It keeps the database open
 // in between.
 func (x *pebbleIndex) enter() error {
+	if err := x.fail.err(); err != nil {
+		return err
+	}
 	if x.gate.enter() {
 		return nil
 	}
-	if err := x.fail.err(); err != nil {
+	if err := x.fail.err(); err != nil { // which is what shut the gate
 		return err
 	}
 	return ErrClosed

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -20,7 +22,7 @@ const lockName = "LOCK"
 // returns the lock that keeps others out.
 func claimIndex(fsys *deadlyFS, dir string, pool erasure.PoolID) (*pebble.Lock, error) {
 	// Before anything is written: is it ours to write to?
-	if err := checkIndexDir(fsys.FS, dir, pool); err != nil {
+	if _, err := checkIndexDir(fsys.FS, dir, pool); err != nil {
 		return nil, err
 	}
 	if err := makeDir(fsys.FS, dir); err != nil {
@@ -31,8 +33,8 @@ func claimIndex(fsys *deadlyFS, dir string, pool erasure.PoolID) (*pebble.Lock, 
 		return nil, err
 	}
 	// Again, now that nobody else can change it.
-	err = checkIndexDir(fsys.FS, dir, pool)
-	if err == nil {
+	marked, err := checkIndexDir(fsys.FS, dir, pool)
+	if err == nil && !marked {
 		if err = writeMarker(fsys.FS, dir, pool); err != nil {
 			err = fmt.Errorf("%w: %w", ErrIndexFailed, err)
 		}
@@ -44,18 +46,24 @@ func claimIndex(fsys *deadlyFS, dir string, pool erasure.PoolID) (*pebble.Lock, 
 	return lock, nil
 }
 
-// checkIndexDir returns nil if dir is an index of pool, empty or missing.
-func checkIndexDir(fsys vfs.FS, dir string, pool erasure.PoolID) error {
-	marked, found, err := readMarker(fsys, dir)
+// checkIndexDir returns nil if dir is an index of pool, and then whether it is
+// marked as one already: otherwise it is empty or missing.
+func checkIndexDir(fsys vfs.FS, dir string, pool erasure.PoolID) (marked bool, err error) {
+	owner, err := readMarker(fsys, dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return checkEmpty(fsys, dir)
+		return false, checkEmpty(fsys, dir)
 	case errors.Is(err, ErrFormat):
-		return err
+		return false, err
 	case err != nil:
-		return fmt.Errorf("%w: %s: %w", ErrIndexFailed, dir, err)
-	case found && marked != pool:
-		return fmt.Errorf("%w: %s is pool %x's, want %x", ErrForeignIndex, dir, marked, pool)
+		return false, fmt.Errorf("%w: %s: %w", ErrIndexFailed, dir, err)
+	}
+	return true, checkOwner(dir, owner, pool)
+}
+
+func checkOwner(dir string, owner, pool erasure.PoolID) error {
+	if owner != pool {
+		return fmt.Errorf("%w: %s is pool %x's, want %x", ErrForeignIndex, dir, owner, pool)
 	}
 	return nil
 }
@@ -78,24 +86,20 @@ func checkEmpty(fsys vfs.FS, dir string) error {
 	return nil
 }
 
-func readMarker(fsys vfs.FS, dir string) (pool erasure.PoolID, found bool, err error) {
+func readMarker(fsys vfs.FS, dir string) (owner erasure.PoolID, err error) {
 	f, err := fsys.Open(fsys.PathJoin(dir, markerName))
 	if err != nil {
-		return pool, false, err
+		return owner, err
 	}
 	b, err := io.ReadAll(io.LimitReader(f, 2*markerSize))
 	if err = errors.Join(err, f.Close()); err != nil {
-		return pool, true, err
+		return owner, err
 	}
-	pool, err = decodeMarker(b)
-	return pool, true, err
+	return decodeMarker(b)
 }
 
-// writeMarker makes the marker durable, unless it is there.
+// writeMarker makes the marker durable, in place of any that is there.
 func writeMarker(fsys vfs.FS, dir string, pool erasure.PoolID) error {
-	if _, _, err := readMarker(fsys, dir); err == nil {
-		return nil
-	}
 	temp := fsys.PathJoin(dir, markerTemp)
 	f, err := fsys.Create(temp, vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -145,12 +149,25 @@ func lockIndex(fsys vfs.FS, dir string) (*pebble.Lock, error) {
 	if err == nil {
 		return lock, nil
 	}
-	// The lock file could not be opened, or it was and somebody holds it.
+	if lockHeld(err) {
+		return nil, fmt.Errorf("%w: %s: %w", ErrInUse, dir, err)
+	}
+	return nil, fmt.Errorf("%w: %w", ErrIndexFailed, err)
+}
+
+// lockHeld tells a lock that somebody holds from one that could not be tried.
+func lockHeld(err error) bool {
 	var path *fs.PathError
 	if errors.As(err, &path) {
-		return nil, fmt.Errorf("%w: %w", ErrIndexFailed, err)
+		return false // the lock file itself could not be made
 	}
-	return nil, fmt.Errorf("%w: %s: %w", ErrInUse, dir, err)
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return true // Pebble's own list of what this process holds
+	}
+	const sharingViolation = 32 // Windows
+	return errno == syscall.EAGAIN || errno == syscall.EACCES ||
+		runtime.GOOS == "windows" && errno == sharingViolation
 }
 
 // pebbleFile matches the names that Pebble gives to its files.
@@ -176,16 +193,16 @@ func RemoveIndex(dir string, pool erasure.PoolID) error {
 }
 
 func removeIndex(fsys vfs.FS, dir string, pool erasure.PoolID) error {
-	marked, found, err := readMarker(fsys, dir)
+	owner, err := readMarker(fsys, dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return checkEmpty(fsys, dir)
 	case errors.Is(err, ErrFormat):
 		return err
-	case !found:
-		return err
-	case err == nil && marked != pool:
-		return fmt.Errorf("%w: %s is pool %x's, want %x", ErrForeignIndex, dir, marked, pool)
+	case err == nil: // one that cannot be read is a marker still
+		if err := checkOwner(dir, owner, pool); err != nil {
+			return err
+		}
 	}
 	lock, err := lockIndex(fsys, dir)
 	if err != nil {
