@@ -1,0 +1,123 @@
+package payload
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/cairnstore/cairn/erasure"
+	"github.com/cairnstore/cairn/internal/segment"
+)
+
+// batchBytes is how many object bytes a long read fetches at once: this, and
+// what it takes to fill up rows, once for ReadAt and twice for Copy.
+const batchBytes = 4 << 20
+
+// inlineFrames is how many frames are read one after the other rather than at
+// once.
+const inlineFrames = 2
+
+// ReadAt fills p with the object bytes of an extent from off on, all verified.
+// It reads the frames that hold them, which for 64 KiB are three at most, and
+// others only to rebuild those. Errors: [ErrRange], *[UnrecoverableError],
+// disk.ErrBusy, ctx's, looked at between batches of a few MiB. After an error
+// p's content is undefined.
+func (s *Store) ReadAt(ctx context.Context, d *segment.Descriptor, e erasure.Extent, p []byte, off int64) error {
+	if err := checkRange(d, e, off, off+int64(len(p))); err != nil || len(p) == 0 {
+		return err
+	}
+	for len(p) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(batchEnd(d.Geometry.Data, e.Length, off, off+int64(len(p)))-off, int64(len(p)))
+		b := s.newBatch(d, e, off, off+n)
+		err := b.read(ctx)
+		if err == nil {
+			to := p[:0]
+			err = b.each(func(data []byte) error {
+				to = append(to, data...) // within p
+				return nil
+			})
+		}
+		b.free()
+		if err != nil {
+			return err
+		}
+		p, off = p[n:], off+n
+	}
+	return nil
+}
+
+// Copy writes object bytes [from, to) of an extent to w and returns how many it
+// wrote. The bytes given to w are valid during its Write only. It holds two
+// batches of a few MiB: one is read while the other is written. Errors are those
+// of ReadAt and of w.
+func (s *Store) Copy(ctx context.Context, w io.Writer, d *segment.Descriptor, e erasure.Extent, from, to int64) (int64, error) {
+	if err := checkRange(d, e, from, to); err != nil || from == to {
+		return 0, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		b   *batch
+		err error
+	}
+	next := make(chan result, 1)
+	fetch := func(from int64) {
+		b := s.newBatch(d, e, from, batchEnd(d.Geometry.Data, e.Length, from, to))
+		next <- result{b, b.read(ctx)}
+	}
+	fetch(from)
+	var total int64
+	for {
+		r := <-next
+		end := r.b.to
+		more := r.err == nil && end < to
+		if more {
+			go fetch(end)
+		}
+		err := r.err
+		if err == nil {
+			err = r.b.each(func(data []byte) error {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				n, err := w.Write(data)
+				total += int64(n)
+				if err == nil && n < len(data) {
+					err = io.ErrShortWrite
+				}
+				return err
+			})
+		}
+		r.b.free()
+		if err != nil && more {
+			cancel()
+			(<-next).b.free() // no goroutine outlives the call
+		}
+		if err != nil || !more {
+			return total, err
+		}
+	}
+}
+
+func checkRange(d *segment.Descriptor, e erasure.Extent, from, to int64) error {
+	if err := e.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrRange, err)
+	}
+	if e.Segment != d.ID || from < 0 || to < from || to > e.Length {
+		return fmt.Errorf("%w: bytes %d to %d of %d, in segment %s by a descriptor of %s", ErrRange, from, to, e.Length, e.Segment, d.ID)
+	}
+	return nil
+}
+
+// batchEnd returns where a batch from object byte from on ends: at a row's end
+// or at to.
+func batchEnd(k int, length, from, to int64) int64 {
+	if to-from <= batchBytes {
+		return to
+	}
+	r := erasure.RowAt(k, length, erasure.RowOf(k, length, from+batchBytes-1))
+	return min(to, r.Data+r.Length)
+}
