@@ -93,7 +93,7 @@ func concurrentExtend(t require.TestingT, h Harness) {
 				return err
 			}
 			if !bytes.Equal(got, want) {
-				return errors.New("Extend changed bytes below the old size")
+				return errors.New("bytes below the old size changed in Extend")
 			}
 		}
 		return nil
