@@ -90,12 +90,11 @@ func (a *applier) put(r *Record, seq uint64) error {
 	if err := CheckKey(r.Key); err != nil {
 		return fmt.Errorf("%w: %w", ErrApply, err)
 	}
-	v := &Version{
-		ID:       versioning.ID{Epoch: r.Epoch, Sequence: seq},
-		Modified: r.Time,
-		Object:   *r.Object,
+	v, err := VersionOf(a.g, r, seq)
+	if err != nil {
+		return err
 	}
-	if err := a.place(v); err != nil {
+	if err := a.known(v); err != nil {
 		return err
 	}
 	if err := a.drop(k, r.Key); err != nil {
@@ -114,16 +113,29 @@ func (a *applier) put(r *Record, seq uint64) error {
 	return nil
 }
 
-// place checks that the bytes of v can be where it says, and resolves those of
-// a packed object.
-func (a *applier) place(v *Version) error {
+// VersionOf returns the version that a put with sequence seq in group g makes.
+// It checks that the object's bytes can be where it says (ErrApply), and
+// resolves the place of a packed one. The version shares the record's object.
+func VersionOf(g *Group, r *Record, seq uint64) (*Version, error) {
+	v := &Version{ID: versioning.ID{Epoch: r.Epoch, Sequence: seq}, Modified: r.Time, Object: *r.Object}
+	return v, v.place(g)
+}
+
+// known checks that the segments of v's extents are known.
+func (a *applier) known(v *Version) error {
+	for _, e := range v.Extents {
+		if !a.knows(e.Segment) {
+			return fmt.Errorf("%w: extent in the unknown segment %s", ErrApply, e.Segment)
+		}
+	}
+	return nil
+}
+
+func (v *Version) place(g *Group) error {
 	var sum int64
 	for _, e := range v.Extents {
 		if err := e.Validate(); err != nil {
 			return fmt.Errorf("%w: %w", ErrApply, err)
-		}
-		if !a.knows(e.Segment) {
-			return fmt.Errorf("%w: extent in the unknown segment %s", ErrApply, e.Segment)
 		}
 		if sum > v.Size-e.Length {
 			return fmt.Errorf("%w: extents of more than %d bytes", ErrApply, v.Size)
@@ -138,12 +150,12 @@ func (a *applier) place(v *Version) error {
 	case !v.Packed:
 		return nil
 	}
-	block, off, ok := a.g.Locate(int64(v.Offset), v.Size)
+	block, off, ok := g.Locate(int64(v.Offset), v.Size)
 	if !ok {
-		return fmt.Errorf("%w: %d bytes at %d are in no block of a payload of %d", ErrApply, v.Size, v.Offset, a.g.Payload)
+		return fmt.Errorf("%w: %d bytes at %d are in no block of a payload of %d", ErrApply, v.Size, v.Offset, g.Payload)
 	}
-	v.Group, v.Segment = a.g.First, a.g.Segment
-	v.Shard, v.FileOffset = a.g.Blocks[block].Shard, off
+	v.Group, v.Segment = g.First, g.Segment
+	v.Shard, v.FileOffset = g.Blocks[block].Shard, off
 	return nil
 }
 

@@ -22,7 +22,7 @@ func groupOf(first uint64, recs []Record, payload int64) *Group {
 	return &Group{
 		First: first, Last: first + uint64(len(recs)) - 1, Hash: [32]byte{byte(first)},
 		Segment: sampleSegment, Data: 2, Parity: 1, Payload: payload,
-		Blocks: []Block{{4, 8192, half, 0}, {1, 4096, payload - half, half}, {0, 4096, payload - half, 0}},
+		Blocks: []Block{{4, 8192, half, 0, 4096}, {1, 4096, payload - half, half, 0}, {0, 4096, payload - half, 0, 0}},
 	}
 }
 

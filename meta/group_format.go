@@ -13,7 +13,7 @@ const (
 	// maxBlocks is the most blocks of a group: 32 data and 16 parity, or 17
 	// copies.
 	maxBlocks = 48
-	minBlock  = 4 // bytes of the shortest encoded block
+	minBlock  = 5 // bytes of the shortest encoded block
 )
 
 // Group is where one group of the log lies. The index keeps one entry per
@@ -38,6 +38,7 @@ type Block struct {
 	Offset int64  // in the shard file
 	Length int64  // bytes
 	Start  int64  // data blocks: where in the group's payload it begins
+	Part   int64  // where the group's header begins in the shard file; 0 if an opening group carries the group
 }
 
 // Locate returns the data block that holds n payload bytes from off, and where
@@ -69,6 +70,7 @@ func (g *Group) Append(b []byte) []byte {
 		b = binary.AppendUvarint(b, uint64(k.Offset))
 		b = binary.AppendUvarint(b, uint64(k.Length))
 		b = binary.AppendUvarint(b, uint64(k.Start))
+		b = binary.AppendUvarint(b, uint64(k.Part))
 	}
 	return append(b, g.Unknown...)
 }
@@ -99,6 +101,7 @@ func DecodeGroup(b []byte) (*Group, error) {
 		k.Offset = d.positive()
 		k.Length = d.positive()
 		k.Start = d.positive()
+		k.Part = d.positive()
 	}
 	g.Unknown = d.tagged()
 	if d.bad || g.check() != nil {

@@ -61,6 +61,10 @@ type Index interface {
 	// Flush makes everything applied before it began durable.
 	Flush() error
 
+	// Freeze makes everything applied so far durable, and lets nothing that is
+	// applied from now on ever become so: it is shown until Close and no longer.
+	Freeze() error
+
 	// Position returns the position of the last Apply; after an open, that of
 	// the state found.
 	Position() Position

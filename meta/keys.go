@@ -28,6 +28,10 @@ var (
 	formatKey   = []byte("\x01format")
 )
 
+// StampKey is the key of the time of the last commit: Unix nanoseconds, 8 bytes
+// big-endian. Whoever applies a group sets it in the same batch.
+var StampKey = []byte("\x01stamp")
+
 // AppendBucketKey appends the key of a bucket's entry to b.
 func AppendBucketKey(b []byte, bucket uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(b, spaceBucket), bucket)

@@ -26,6 +26,7 @@ type Memory struct {
 	flushedAt int64 // what applied was at the last flush
 	flushes   int64
 	byteSize  int64
+	frozen    bool
 }
 
 type memoryEntry struct{ key, value string }
@@ -139,7 +140,7 @@ func (m *Memory) Flush() error {
 }
 
 func (m *Memory) flush() {
-	if m.flushedAt == m.applied {
+	if m.flushedAt == m.applied || m.frozen {
 		return
 	}
 	m.flushedAt = m.applied
@@ -169,6 +170,15 @@ func (m *Memory) Metrics() IndexMetrics {
 		Gets: m.gets.Load(), Seeks: m.seeks.Load(), Steps: m.steps.Load(),
 		Applied: m.applied, Flushes: m.flushes, Bytes: m.byteSize,
 	}
+}
+
+// Freeze implements Index.
+func (m *Memory) Freeze() error {
+	err := m.Flush()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.frozen = true
+	return err
 }
 
 // Close implements Index. What was flushed stays for Crash.

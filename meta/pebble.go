@@ -20,7 +20,10 @@ import (
 // PebbleOptions say where an index on Pebble lies and what it may use. Zero
 // values mean the defaults given.
 type PebbleOptions struct {
-	Dir  string         // its own directory, made if missing
+	Dir string // its own directory, made if missing
+	// InMemory keeps the index in memory and ignores Dir: it is empty at every
+	// open.
+	InMemory bool
 	Pool erasure.PoolID // the pool whose log it follows
 
 	CacheBytes    int64 // block cache; 64 MiB
@@ -46,6 +49,9 @@ type PebbleOptions struct {
 }
 
 func (o *PebbleOptions) fill() error {
+	if o.InMemory {
+		o.Dir, o.fs = "index", vfs.NewMem()
+	}
 	if o.Dir == "" {
 		return errors.New("index directory is not set")
 	}
@@ -112,6 +118,7 @@ type pebbleIndex struct {
 	since     time.Time     // when unflushed became more than nothing
 	doneCount uint64        // batches that are durable
 	done      chan struct{} // closed and replaced after each flush
+	frozen    bool          // nothing is flushed any more
 
 	kick      chan struct{} // a flush is wanted
 	closing   chan struct{}

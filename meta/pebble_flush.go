@@ -83,7 +83,7 @@ func (x *pebbleIndex) over(h held, n int) bool {
 func (x *pebbleIndex) backpressure() error {
 	for {
 		x.mu.Lock()
-		full := x.over(x.unflushed.plus(x.flushing), 2)
+		full := x.over(x.unflushed.plus(x.flushing), 2) && !x.frozen
 		done := x.done
 		x.mu.Unlock()
 		if !full {
@@ -107,7 +107,7 @@ func (x *pebbleIndex) Flush() error {
 	x.mu.Unlock()
 	for {
 		x.mu.Lock()
-		reached, done := x.doneCount >= target, x.done
+		reached, done := x.doneCount >= target || x.frozen, x.done
 		x.mu.Unlock()
 		if reached {
 			return x.fail.err()
@@ -117,6 +117,17 @@ func (x *pebbleIndex) Flush() error {
 			return err
 		}
 	}
+}
+
+// Freeze implements Index.
+func (x *pebbleIndex) Freeze() error {
+	if err := x.Flush(); err != nil {
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.frozen = true
+	return nil
 }
 
 func (x *pebbleIndex) await(done <-chan struct{}) error {
@@ -180,7 +191,7 @@ func (x *pebbleIndex) reportFailure() {
 // flush makes durable what was applied before it. Only run calls it.
 func (x *pebbleIndex) flush() {
 	x.mu.Lock()
-	idle := x.doneCount == x.count
+	idle := x.doneCount == x.count || x.frozen
 	x.mu.Unlock()
 	if idle || x.fail.err() != nil {
 		return

@@ -166,6 +166,16 @@ func (s *State) Segments(f func(id erasure.SegmentID, descriptor []byte) bool) {
 	}
 }
 
+// Describe makes a log segment's descriptor known, in b and in the state. Log
+// segments have no record of their own: whoever applies the first group of one
+// describes it in the same batch.
+func (s *State) Describe(b *Batch, id erasure.SegmentID, descriptor []byte) {
+	b.Set(AppendSegmentKey(nil, id), appendSegmentEntry(nil, descriptor))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.segments[id] = slices.Clone(descriptor)
+}
+
 // sortedIDs returns the keys of m in order, so that what Apply appends does not
 // depend on the order of a map.
 func sortedIDs[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -22,7 +22,7 @@ func sampleVersion() *Version {
 func sampleGroup() *Group {
 	return &Group{
 		First: 10, Last: 12, Hash: [32]byte{1, 2, 3}, Segment: sampleSegment, Data: 2, Parity: 1, Payload: 5000,
-		Blocks: []Block{{0, 4096, 3000, 0}, {1, 8192, 2000, 3000}, {5, 4096, 3000, 0}}, Unknown: []byte{3, 0},
+		Blocks: []Block{{0, 4096, 3000, 0, 4000}, {1, 8192, 2000, 3000, 8100}, {5, 4096, 3000, 0, 4000}}, Unknown: []byte{3, 0},
 	}
 }
 
@@ -134,7 +134,7 @@ func TestVersionRoundTrip(t *testing.T) {
 
 func TestGroupLocate(t *testing.T) {
 	g := sampleGroup()
-	mirror := &Group{Data: 1, Parity: 1, Payload: 100, Blocks: []Block{{2, 500, 100, 0}, {4, 700, 100, 0}}}
+	mirror := &Group{Data: 1, Parity: 1, Payload: 100, Blocks: []Block{{2, 500, 100, 0, 400}, {4, 700, 100, 0, 600}}}
 	for _, tc := range []struct {
 		g       *Group
 		off, n  int64

@@ -64,8 +64,8 @@ func Append(b []byte, l *protocol.Label) ([]byte, error) {
 	b = append(b, byte(l.Geometry.Data), byte(l.Geometry.Parity))
 	b = appendDisks(b, l.Members)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(l.Beside)))
-	for _, view := range l.Beside {
-		b = appendDisks(b, view)
+	for _, v := range l.Beside {
+		b = appendDisks(appendEpoch(b, v.Epoch), v.Members)
 	}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(l.Segments)))
 	for _, n := range l.Segments {
@@ -125,7 +125,9 @@ func Decode(slot []byte) (*protocol.Label, error) {
 	l.Geometry = erasure.Geometry{Data: int(r.u8()), Parity: int(r.u8())}
 	l.Members = r.disks()
 	for n := r.count(); n > 0 && r.err == nil; n-- {
-		l.Beside = append(l.Beside, r.disks())
+		v := protocol.View{Epoch: protocol.Epoch{Number: r.u64(), Random: r.u64()}}
+		v.Members = r.disks()
+		l.Beside = append(l.Beside, v)
 	}
 	for n := r.count(); n > 0 && r.err == nil; n-- {
 		l.Segments = append(l.Segments, protocol.Named{

@@ -24,7 +24,10 @@ func sample() *protocol.Label {
 	return &protocol.Label{
 		Pool: erasure.PoolID{9, 8, 7}, Disk: b, Generation: 7,
 		Epoch: protocol.Epoch{Number: 5, Random: 0xdeadbeef}, Parent: protocol.Epoch{Number: 4, Random: 1},
-		Members: []disk.ID{a, b, c}, Beside: [][]disk.ID{{a, b}, {c}},
+		Members: []disk.ID{a, b, c}, Beside: []protocol.View{
+			{Epoch: protocol.Epoch{Number: 4, Random: 1}, Members: []disk.ID{a, b}},
+			{Epoch: protocol.Epoch{Number: 3, Random: 2}, Members: []disk.ID{c}},
+		},
 		Segments: []protocol.Named{
 			{ID: erasure.SegmentID{Epoch: 5, Random: 0xdeadbeef, Counter: 1}, Parity: 2, Disks: []disk.ID{c, a, b}},
 			{ID: erasure.SegmentID{Epoch: 4, Random: 1, Counter: 3}, Parity: 1, Disks: []disk.ID{a, b}},
