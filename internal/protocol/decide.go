@@ -76,7 +76,9 @@ type Plan struct {
 	// End is where the log ends: the parent for the next segment. It holds the
 	// segment that becomes the parent, not necessarily the newest one.
 	End Parent
-	// Acked is the highest sequence proved to be acknowledged, at most End.Last.
+	// Acked is the highest sequence proved to be acknowledged, at most End.Last:
+	// after a refusal, of what is seen. Groups after it, one at most, may be
+	// shown by a reader but need not stay.
 	Acked uint64
 	// Relog lists the groups that the next opening group must carry.
 	Relog []Copy
@@ -95,15 +97,23 @@ type Facts struct {
 // the store may only be read; the Plan beside it, if any, holds the readable
 // part of the log, with nothing to write again.
 func Decide(src Source, f Facts) (*Plan, error) {
-	named, acked := namedBy(f.Labels), f.From
-	for i := range f.Labels {
-		acked = max(acked, f.Labels[i].Acked)
-	}
+	named := namedBy(f.Labels)
 	openings := slices.Clone(src.Openings())
 	slices.SortFunc(openings, erasure.SegmentID.Compare)
 	var tail erasure.SegmentID
 	if len(openings) > 0 {
 		tail = openings[len(openings)-1]
+	}
+	// acked is the highest sequence that was acknowledged; here is what of that
+	// is about this tail. A label that names a newer tail may count groups
+	// that went there in place of what is seen at the end of this one.
+	acked, here := f.From, f.From
+	for i := range f.Labels {
+		l := &f.Labels[i]
+		acked = max(acked, l.Acked)
+		if len(l.Segments) == 0 || l.Segments[0].ID.Compare(tail) <= 0 {
+			here = max(here, l.Acked)
+		}
 	}
 	// A segment newer than every opening group seen: it never came to hold an
 	// acknowledged group if its opening group would have to be seen.
@@ -131,7 +141,7 @@ func Decide(src Source, f Facts) (*Plan, error) {
 		return nil, asError(refusal)
 	}
 	o := src.Opening(tail)
-	acked = max(acked, o.Acked)
+	here = max(here, o.Acked)
 	groups, err := src.Groups(tail, o.Parent.Last, 0)
 	if err != nil {
 		return nil, err
@@ -139,13 +149,14 @@ func Decide(src Source, f Facts) (*Plan, error) {
 	end := Parent{Segment: tail, Last: o.Parent.Last, Hash: o.Parent.Hash}
 	whole := 0
 	for _, g := range groups {
-		acked = max(acked, g.Acked)
+		here = max(here, g.Acked)
 		if !g.Whole {
 			break
 		}
 		end.Last, end.Hash = g.Last, g.Hash
 		whole++
 	}
+	acked = max(acked, here)
 	plan.Path[len(plan.Path)-1].Last = end.Last
 	if gone := src.Absent(tail, o.Disks); len(gone) > o.Parity && refusal == nil {
 		refusal = refuse(ErrLogMissing, gone, "%d of the %d disks of the tail segment %v are absent", len(gone), len(o.Disks), tail)
@@ -153,10 +164,11 @@ func Decide(src Source, f Facts) (*Plan, error) {
 	if acked > end.Last && refusal == nil {
 		refusal = refuse(ErrLogMissing, src.Absent(tail, o.Disks), "sequence %d was acknowledged and the log seen ends at %d", acked, end.Last)
 	}
-	plan.End, plan.Acked = end, min(acked, end.Last)
+	plan.End, plan.Acked = end, min(here, end.Last)
 	if refusal != nil {
 		return plan, refusal
 	}
+	plan.Acked = min(acked, end.Last)
 
 	if whole == 0 && o.Seen < len(o.Disks) {
 		// A torn opening group is no parent: it is taken over. What it carries

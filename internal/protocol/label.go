@@ -23,6 +23,12 @@ func (e Epoch) compare(o Epoch) int {
 	return cmp.Or(cmp.Compare(e.Number, o.Number), cmp.Compare(e.Random, o.Random))
 }
 
+// View is an epoch with its members.
+type View struct {
+	Epoch   Epoch
+	Members []disk.ID // sorted
+}
+
 // Named is a log segment as a label names it, with the disks that hold its
 // shards, so that its absence can be judged when no shard of it is seen.
 type Named struct {
@@ -40,11 +46,12 @@ type Label struct {
 	Epoch   Epoch
 	Parent  Epoch     // the newest epoch that could be in force when Epoch was made
 	Members []disk.ID // all log-capable disks of Epoch, sorted
-	// Beside lists the views, each sorted, that may be in force instead of
-	// Members as long as Epoch is not known to have come into force: those of
-	// the parent and of all that could be in force beside it. It is empty in
-	// labels written once Epoch is in force (and in those of the first epoch).
-	Beside [][]disk.ID
+	// Beside lists the views that may be in force instead of Members as long
+	// as Epoch is not known to have come into force: the parent's, and those
+	// that could be in force beside it, of each set of disks the newest. It is
+	// empty in labels written once Epoch is in force, and in those of a
+	// pool's first epoch.
+	Beside []View
 
 	// Segments names the tail of the log first, then every log segment named
 	// since, back to the tail's parent (rule 2).

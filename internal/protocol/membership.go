@@ -18,7 +18,7 @@ type Membership struct {
 	View  []disk.ID // its members
 	// Beside are the views of the other epochs that may be in force instead,
 	// because Epoch is not known to have come into force; empty if it is.
-	Beside [][]disk.ID
+	Beside []View
 
 	Present []disk.ID // members that are present
 	Absent  []disk.ID // members that are not
@@ -49,9 +49,9 @@ func (m *Membership) KeepsWith(disks []disk.ID) bool {
 // that fails is left behind by beginning the next one from the result.
 func (m *Membership) Begin(e Epoch, members []disk.ID) *Membership {
 	next := &Membership{Epoch: e, View: members, Present: members, Next: max(m.Next, e.Number+1)}
-	next.addBeside(m.View)
-	for _, view := range m.Beside {
-		next.addBeside(view)
+	next.addBeside(View{m.Epoch, m.View})
+	for _, v := range m.Beside {
+		next.addBeside(v)
 	}
 	return next
 }
@@ -89,38 +89,41 @@ func DecideMembership(labels []Label, openings ...erasure.SegmentID) (*Membershi
 		m.Next = max(m.Next, id.Epoch+1)
 	}
 
-	var base *Label        // the newest epoch proved to be in force
-	var undecided []*Label // those that may have come after it, newest first
-	for _, l := range newestFirst(labels) {
-		if base != nil && l.Epoch.Number < base.Epoch.Number {
+	var base *epoch        // the newest epoch proved to be in force
+	var undecided []*epoch // those that may have come after it, newest first
+	for _, e := range epochsOf(labels) {
+		if base != nil && e.Epoch.Number < base.Epoch.Number {
 			break
 		}
 		switch {
-		case !proved(l, labels, openings):
-			if !disproved(l, labels) {
-				undecided = append(undecided, l)
+		case !e.proved(labels, openings):
+			if !e.disproved(labels) {
+				undecided = append(undecided, e)
 			}
 		case base != nil:
-			return nil, refuse(ErrEpochConflict, nil, "%v and %v both came into force", base.Epoch, l.Epoch)
+			return nil, refuse(ErrEpochConflict, nil, "%v and %v both came into force", base.Epoch, e.Epoch)
 		default:
-			base = l
+			base = e
 		}
 	}
 	if base != nil {
 		m.Epoch, m.View = base.Epoch, base.Members
 		// An epoch that passes over the one in force cannot have come after it.
-		undecided = slices.DeleteFunc(undecided, func(l *Label) bool { return passesOver(l, base.Epoch) })
+		undecided = slices.DeleteFunc(undecided, func(e *epoch) bool { return e.label != nil && passesOver(e.label, base.Epoch) })
 	}
 	if len(undecided) > 0 {
 		m.Epoch, m.View = undecided[0].Epoch, undecided[0].Members
-		for _, l := range undecided {
-			m.addBeside(l.Members)
-			for _, view := range l.Beside {
-				m.addBeside(view)
+		for _, e := range undecided {
+			m.addBeside(e.View)
+			if e.label == nil {
+				continue
+			}
+			for _, v := range e.label.Beside {
+				m.addBeside(v)
 			}
 		}
 		if base != nil {
-			m.addBeside(base.Members)
+			m.addBeside(base.View)
 		}
 	}
 	if m.Epoch.Number == 0 {
@@ -152,51 +155,64 @@ func DecideMembership(labels []Label, openings ...erasure.SegmentID) (*Membershi
 	}
 }
 
-// newestFirst returns one label of each epoch, the newest first.
-func newestFirst(labels []Label) []*Label {
-	var epochs []*Label
-	for i := range labels {
-		l := &labels[i]
-		if l.Epoch.Number > 0 && !slices.ContainsFunc(epochs, func(o *Label) bool { return o.Epoch == l.Epoch }) {
-			epochs = append(epochs, l)
+// epoch is one that a label holds, or that the views beside a label tell of.
+type epoch struct {
+	View
+	label *Label // one that holds it; nil: none does any more
+}
+
+// epochsOf returns all epochs that labels tell of, the newest first.
+func epochsOf(labels []Label) []*epoch {
+	var epochs []*epoch
+	add := func(v View, l *Label) {
+		if v.Epoch.Number > 0 && !slices.ContainsFunc(epochs, func(e *epoch) bool { return e.Epoch == v.Epoch }) {
+			epochs = append(epochs, &epoch{v, l})
 		}
 	}
-	slices.SortFunc(epochs, func(a, b *Label) int { return b.Epoch.compare(a.Epoch) })
+	for i := range labels {
+		add(View{labels[i].Epoch, labels[i].Members}, &labels[i])
+	}
+	for i := range labels {
+		for _, v := range labels[i].Beside {
+			add(v, nil)
+		}
+	}
+	slices.SortFunc(epochs, func(a, b *epoch) int { return b.Epoch.compare(a.Epoch) })
 	return epochs
 }
 
-// proved reports whether l's epoch is known to have come into force. A proof
-// outweighs a disk that does not hold the epoch: it is an old copy of itself.
-func proved(l *Label, labels []Label, openings []erasure.SegmentID) bool {
+// proved reports whether e is known to have come into force. A proof outweighs
+// a disk that does not hold it: that is an old copy of itself.
+func (e *epoch) proved(labels []Label, openings []erasure.SegmentID) bool {
 	for _, id := range openings {
-		if id.Epoch == l.Epoch.Number && id.Random == l.Epoch.Random {
+		if id.Epoch == e.Epoch.Number && id.Random == e.Epoch.Random {
 			return true
 		}
 	}
 	holders := 0
 	for i := range labels {
-		if o := &labels[i]; o.Epoch == l.Epoch {
-			if len(o.Beside) == 0 {
+		if l := &labels[i]; l.Epoch == e.Epoch {
+			if len(l.Beside) == 0 {
 				return true
 			}
-			if slices.Contains(l.Members, o.Disk) {
+			if slices.Contains(e.Members, l.Disk) {
 				holders++
 			}
 		}
 	}
-	return holders > 0 && holders == len(l.Members)
+	return holders > 0 && holders == len(e.Members)
 }
 
-// disproved reports whether a present disk shows that l's epoch, which lists
-// it, did not reach it: it holds an older label, or a newer one whose maker saw
-// this disk and went on from before l's epoch.
-func disproved(l *Label, labels []Label) bool {
+// disproved reports whether a present disk shows that e, which lists it, did
+// not reach it: it holds an older label, or a newer one whose maker saw this
+// disk and went on from before e.
+func (e *epoch) disproved(labels []Label) bool {
 	for i := range labels {
-		o := &labels[i]
-		if o.Epoch == l.Epoch || !slices.Contains(l.Members, o.Disk) {
+		l := &labels[i]
+		if l.Epoch == e.Epoch || !slices.Contains(e.Members, l.Disk) {
 			continue
 		}
-		if o.Epoch.Number <= l.Epoch.Number || passesOver(o, l.Epoch) {
+		if l.Epoch.Number <= e.Epoch.Number || passesOver(l, e.Epoch) {
 			return true
 		}
 	}
@@ -209,22 +225,30 @@ func passesOver(l *Label, e Epoch) bool {
 	return l.Parent.Number < e.Number || l.Parent.Number == e.Number && l.Parent != e
 }
 
-func (m *Membership) addBeside(view []disk.ID) {
-	if len(view) == 0 || slices.ContainsFunc(m.Beside, func(v []disk.ID) bool { return slices.Equal(v, view) }) {
+func (m *Membership) addBeside(v View) {
+	if v.Epoch.Number == 0 {
 		return
 	}
-	m.Beside = append(m.Beside, view)
+	for i, o := range m.Beside {
+		if slices.Equal(o.Members, v.Members) {
+			if v.Epoch.compare(o.Epoch) > 0 {
+				m.Beside[i] = v
+			}
+			return
+		}
+	}
+	m.Beside = append(m.Beside, v)
 }
 
 func (m *Membership) each(ok func(view []disk.ID) bool) bool {
-	return ok(m.View) && !slices.ContainsFunc(m.Beside, func(v []disk.ID) bool { return !ok(v) })
+	return ok(m.View) && !slices.ContainsFunc(m.Beside, func(v View) bool { return !ok(v.Members) })
 }
 
 // missing returns the disks of all views that are not present.
 func (m *Membership) missing(present []disk.ID) []disk.ID {
 	var absent []disk.ID
-	for _, view := range append([][]disk.ID{m.View}, m.Beside...) {
-		for _, d := range view {
+	for _, v := range append([]View{{m.Epoch, m.View}}, m.Beside...) {
+		for _, d := range v.Members {
 			if !slices.Contains(present, d) && !slices.Contains(absent, d) {
 				absent = append(absent, d)
 			}
