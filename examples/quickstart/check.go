@@ -28,7 +28,7 @@ func (d *demo) readSample(ctx context.Context, e *engine.Engine) error {
 	for i := sampleEvery; i < len(d.source.originals); i += sampleEvery {
 		sample = append(sample, d.source.originals[i])
 	}
-	d.printf("Closed, and reopened on the 4 disks in %.1f s\n", d.reopen.Seconds())
+	d.printf("Closed, and reopened on the 4 disks in %.2f s\n", d.reopen.Seconds())
 	return d.phase(ctx, &d.sample, "Read a sample again", sample, d.comparer(e))
 }
 

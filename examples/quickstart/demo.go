@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,7 +18,7 @@ import (
 )
 
 const (
-	bucketName  = "go"
+	bucketName  = "golang"
 	workers     = 8  // goroutines that store and read
 	sampleEvery = 50 // the sample after the reopen
 )
@@ -131,11 +132,10 @@ func (d *demo) fillAndLose(ctx context.Context, e *engine.Engine) error {
 	return d.readAll(ctx, e)
 }
 
-// lose removes two disk directories and waits until the store has noticed: for
-// a moment it could still read the removed files through open descriptors.
+// lose destroys two disks and waits until the store has noticed.
 func (d *demo) lose(ctx context.Context) error {
 	for _, name := range lostNames {
-		if err := os.RemoveAll(filepath.Join(d.home, name)); err != nil {
+		if err := destroy(filepath.Join(d.home, name)); err != nil {
 			return err
 		}
 	}
@@ -152,6 +152,18 @@ func (d *demo) lose(ctx context.Context) error {
 	d.printf("Removed %s and %s under the open store; it noticed after %.1f s\n",
 		lostNames[0], lostNames[1], time.Since(began).Seconds())
 	return nil
+}
+
+// destroy removes a directory and the bytes of its files. Removing the names
+// alone would prove little: whoever has a file open can read it as before.
+func destroy(dir string) error {
+	err := filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		return os.Truncate(p, 0)
+	})
+	return errors.Join(err, os.RemoveAll(dir))
 }
 
 func (d *demo) printf(format string, args ...any) {

@@ -22,8 +22,9 @@ func (d *demo) report() {
 	objects, bytes := d.stored.objects.Load(), d.stored.bytes.Load()
 	d.printf("\n")
 	d.fact("fdatasyncs per object", "%.2f", float64(d.syncs)/float64(objects))
-	d.fact("disk bytes per byte stored", "%.2f (%v alone is %.2f), and %s of zeros written ahead for later objects",
-		float64(d.used)/float64(bytes), geometry, float64(geometry.Shards())/float64(geometry.Data), megabytes(d.slack))
+	d.fact("disk bytes per byte stored", "%.2f (%v by itself is %.2f; small groups of small objects take more)",
+		float64(d.used)/float64(bytes), geometry, float64(geometry.Shards())/float64(geometry.Data))
+	d.fact("not counted in that", "%s of zeros, written ahead for later objects", megabytes(d.slack))
 	d.fact("rebuilt from parity", "%d small objects and stripe rows of large ones", d.rebuilt)
 	if d.losses.n == 0 {
 		d.fact("lost", "nothing: all %d objects equal their originals, byte for byte", objects)
