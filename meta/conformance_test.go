@@ -176,6 +176,16 @@ func testIterators(t *testing.T, x Index) {
 	require.EqualValues(t, 3, after.Seeks-before.Seeks)
 	require.EqualValues(t, 9, after.Steps-before.Steps)
 	require.Equal(t, "new", dump(t, x)["c"])
+
+	for _, upper := range []string{"b", "d"} {
+		it, err := x.NewIter([]byte("d"), []byte(upper))
+		require.NoError(t, err)
+		require.False(t, it.Next(), "from d up to %s", upper)
+		require.False(t, it.SeekGE([]byte("a")))
+		require.False(t, it.SeekGE([]byte("d")))
+		require.False(t, it.SeekGE([]byte("z")))
+		require.NoError(t, it.Close())
+	}
 }
 
 // testAtomic: readers beside Apply see whole batches, and never go back.

@@ -16,8 +16,9 @@ type Reader interface {
 	Get(key, dst []byte) ([]byte, error)
 
 	// NewIter returns an iterator over lower <= key < upper; nil bounds are
-	// open. It sees the index as it is now, whatever is applied after. It must
-	// be closed.
+	// open, and a lower bound at or above the upper one leaves nothing. It
+	// keeps neither slice. It sees the index as it is now, whatever is applied
+	// after. It must be closed.
 	NewIter(lower, upper []byte) (Iterator, error)
 }
 

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,7 +25,7 @@ type PebbleOptions struct {
 	// InMemory keeps the index in memory and ignores Dir: it is empty at every
 	// open.
 	InMemory bool
-	Pool erasure.PoolID // the pool whose log it follows
+	Pool     erasure.PoolID // the pool whose log it follows
 
 	CacheBytes    int64 // block cache; 64 MiB
 	MemTableBytes int64 // one memtable, of at most 4; 16 MiB
@@ -308,6 +309,9 @@ func (x *pebbleIndex) lookup(key, dst []byte) ([]byte, error) {
 func (x *pebbleIndex) NewIter(lower, upper []byte) (Iterator, error) {
 	if err := x.enter(); err != nil {
 		return nil, err
+	}
+	if upper != nil && bytes.Compare(lower, upper) > 0 {
+		lower = upper // Pebble leaves open what it does with such bounds
 	}
 	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {

@@ -81,6 +81,7 @@ func faultRun(t *testing.T, inject *failNth) (met bool) {
 			durable = x.Durable().Seq
 		}
 		if failed {
+			durable = x.Durable().Seq
 			_, err = x.Get([]byte("k"), nil)
 			require.ErrorIs(t, err, ErrIndexFailed)
 			_, err = x.NewIter(nil, nil)
