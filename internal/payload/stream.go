@@ -102,13 +102,15 @@ func (st *Stream) Write(p []byte) (int, error) {
 	return done, nil
 }
 
+// check returns why there is no point in going on, or nil. A failure comes
+// before the cancellation that it leads to.
 func (st *Stream) check() error {
-	if err := st.ctx.Err(); err != nil {
-		return err
-	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return st.failed
+	if st.failed != nil {
+		return st.failed
+	}
+	return st.ctx.Err()
 }
 
 // gather appends to stage what fits of p.
@@ -287,19 +289,9 @@ func (st *Stream) wait(done func() (bool, error)) error {
 		select {
 		case <-changed:
 		case <-st.ctx.Done():
-			return st.reason(st.ctx.Err())
+			return st.check()
 		}
 	}
-}
-
-// reason prefers the failure that cancelled the stream over the cancellation.
-func (st *Stream) reason(err error) error {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	if st.failed != nil {
-		return st.failed
-	}
-	return err
 }
 
 func (st *Stream) fail(err error) {

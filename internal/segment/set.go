@@ -73,7 +73,9 @@ func (s *Set) Add(id disk.ID, d disk.Disk) {
 
 // Drop ends all writing to disk id, for the given reason: Create and the files
 // it returned give [ErrAbsent], which wraps cause. What can be read is still
-// read. The first cause stays.
+// read, but for a cause of disk.ErrLost: files of a directory that was removed
+// or replaced are closed, or they would go on taking space, and whether the disk
+// has them is asked anew. The first cause stays.
 func (s *Set) Drop(id disk.ID, cause error) {
 	if cause == nil {
 		cause = errors.New("no reason given")
@@ -82,6 +84,9 @@ func (s *Set) Drop(id disk.ID, cause error) {
 	defer s.mu.RUnlock()
 	if m := s.members[id]; m != nil {
 		m.dropped.CompareAndSwap(nil, &cause)
+		if errors.Is(cause, disk.ErrLost) {
+			_ = s.forget(func(p place) bool { return p.disk == id }) // nothing is lost with a reader's handle
+		}
 	}
 }
 

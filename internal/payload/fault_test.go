@@ -1,0 +1,204 @@
+package payload
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cairnstore/cairn/disk"
+	"github.com/cairnstore/cairn/disk/faultdisk"
+	"github.com/cairnstore/cairn/disk/memdisk"
+	"github.com/cairnstore/cairn/erasure"
+	"github.com/cairnstore/cairn/internal/segment"
+)
+
+var errIO = errors.New("input/output error")
+
+// syncRule holds syncs up until block is closed, telling entered.
+func syncRule(block <-chan struct{}, entered chan<- struct{}) faultdisk.Rule {
+	return faultdisk.Rule{Ops: faultdisk.OpSync, Block: block, Hook: func(faultdisk.Call) {
+		select {
+		case entered <- struct{}{}:
+		default:
+		}
+	}}
+}
+
+// On one disk the Nth write, sync, extend or create fails, for every N until
+// none is left to fail: the object is stored each time and survives m lost
+// disks after that.
+func TestEveryFault(t *testing.T) {
+	leaks(t)
+	for _, tc := range []struct {
+		g     erasure.Geometry
+		disks int
+	}{{geometries[3], 7}, {geometries[3], 6}, {geometries[2], 3}} {
+		for _, op := range []faultdisk.Op{faultdisk.OpCreate, faultdisk.OpWrite, faultdisk.OpSync, faultdisk.OpExtend} {
+			for _, after := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s on %d/%s/after=%v", tc.g, tc.disks, op, after), func(t *testing.T) {
+					r := newRand(t)
+					n := 1
+					for ; faultOnce(t, r, tc.g, tc.disks, faultdisk.Rule{Ops: op, Nth: n, Sticky: n%2 == 0, Err: errIO, After: after}); n++ {
+					}
+					require.Greater(t, n, 1, "nothing failed")
+				})
+			}
+		}
+	}
+}
+
+// faultOnce stores an object with rule on one disk and reports whether it fired.
+func faultOnce(t *testing.T, r *rand.Rand, g erasure.Geometry, disks int, rule faultdisk.Rule) bool {
+	p := memPool(g, disks)
+	cfg := p.config()
+	cfg.SegmentSize, cfg.Prealloc, cfg.WindowBytes, cfg.SyncBytes = 512<<10, 128<<10, 256<<10, 512<<10
+	s, err := New(cfg)
+	require.NoError(t, err)
+	p.disks[r.IntN(disks)].Add(rule)
+	o, err := put(s, content(r.Uint64(), 3<<19+r.IntN(1<<20)), 70_000)
+	require.NoError(t, err, "N=%d", rule.Nth)
+	require.NoError(t, s.Close())
+	fired := len(p.dropped) > 0
+	require.LessOrEqual(t, len(p.dropped), 2, "reported once per disk and segment")
+	require.Zero(t, s.Metrics().OpenSegments)
+	require.Zero(t, s.Metrics().Windows)
+	// What was acknowledged lies whole on its disks: not only on those that
+	// were left.
+	lost := r.Perm(disks)[:g.Parity]
+	for i, d := range p.disks {
+		if slices.Contains(lost, i) {
+			d.Lose()
+		}
+	}
+	require.NoError(t, o.check(s, r), "N=%d, %v lost", rule.Nth, lost)
+	require.NoError(t, p.set.Close())
+	return fired
+}
+
+// After a failed sync the shard is never synced again, and what it did not cover
+// is written elsewhere: its own old bytes do not count.
+func TestFailedSyncIsNotRetried(t *testing.T) {
+	leaks(t)
+	p := memPool(geometries[3], 6)
+	s := p.open(t)
+	mustPut(t, s, content(0, 1000))
+	var failed, again atomic.Int64
+	p.disks[0].Add(faultdisk.Rule{Ops: faultdisk.OpSync, Err: errIO, Hook: func(faultdisk.Call) {
+		if failed.Add(1) > 1 {
+			again.Add(1)
+		}
+	}})
+	o := mustPut(t, s, content(1, 3<<20))
+	require.EqualValues(t, 1, failed.Load())
+	require.Zero(t, again.Load())
+	require.Equal(t, []disk.ID{p.ids[0]}, p.dropped)
+	for _, d := range o.descs {
+		require.NotContains(t, d.Disks, p.ids[0])
+		require.Equal(t, erasure.Geometry{Data: 3, Parity: 2}, d.Geometry)
+	}
+	require.Positive(t, s.Metrics().DeadBytes)
+	require.NoError(t, o.check(s, newRand(t)))
+}
+
+// A disk that the log dropped for its own reasons ends the segment too.
+func TestDroppedDisk(t *testing.T) {
+	leaks(t)
+	p := memPool(geometries[3], 7)
+	s := p.open(t)
+	mustPut(t, s, content(0, 1000))
+	p.set.Drop(p.ids[2], errIO)
+	o := mustPut(t, s, content(1, 3<<20))
+	for _, d := range o.descs {
+		require.NotContains(t, d.Disks, p.ids[2])
+	}
+	require.Empty(t, p.dropped, "the log knows")
+}
+
+// One disk after another fails until no quorum is left.
+func TestDisksRunOut(t *testing.T) {
+	leaks(t)
+	p := memPool(geometries[3], 6)
+	s := p.open(t)
+	for _, d := range p.disks[:4] {
+		d.Add(faultdisk.Rule{Ops: faultdisk.OpSync | faultdisk.OpWrite, Nth: 3, Sticky: true, Err: errIO})
+	}
+	var err error
+	for i := 0; err == nil; i++ {
+		require.Less(t, i, 100)
+		_, err = put(s, content(1, 2<<20), 100_000)
+	}
+	require.ErrorIs(t, err, errNoQuorum)
+}
+
+// A shortage in the host is no fault of the disk.
+func TestBusyIsNotADiskError(t *testing.T) {
+	leaks(t)
+	p := memPool(geometries[3], 6)
+	s := p.open(t)
+	p.disks[1].Add(faultdisk.Rule{Ops: faultdisk.OpCreate, Nth: 1, Err: disk.ErrBusy})
+	o := mustPut(t, s, content(1, 3<<20))
+	require.Empty(t, p.dropped)
+	e := o.extents[0]
+	require.NoError(t, p.set.Close())
+	p.set = segment.NewSet(poolID, 0)
+	for i, d := range p.disks {
+		p.set.Add(p.ids[i], d)
+		d.Add(faultdisk.Rule{Ops: faultdisk.OpOpen, Err: disk.ErrBusy})
+	}
+	cfg := p.config()
+	again, err := New(cfg)
+	require.NoError(t, err)
+	err = again.ReadAt(t.Context(), o.descs[e.Segment], e, make([]byte, 100_000), 0)
+	require.ErrorIs(t, err, disk.ErrBusy)
+	require.NotErrorIs(t, err, ErrCorrupt)
+	_, err = again.Copy(t.Context(), io.Discard, o.descs[e.Segment], e, 0, e.Length)
+	require.ErrorIs(t, err, disk.ErrBusy)
+	require.Empty(t, p.bad)
+	require.NoError(t, again.Close())
+}
+
+// The power goes when Finish has returned, and at any moment before.
+func TestPowerCut(t *testing.T) {
+	leaks(t)
+	r := newRand(t)
+	for i := range 30 {
+		g := geometries[1+i%4]
+		m := memdisk.NewMachine()
+		var disks []disk.Disk
+		for i := range g.Shards() {
+			disks = append(disks, m.NewDisk(fmt.Sprint("mem", i)))
+		}
+		p := newPool(g, disks...)
+		s, err := New(p.config())
+		require.NoError(t, err)
+		o1, err := put(s, content(uint64(i), 1+r.IntN(3<<20)), 50_000)
+		require.NoError(t, err)
+		if i%2 == 0 {
+			m.CutAt(m.Ops() + 1 + r.Int64N(40))
+		}
+		o2, err := put(s, content(uint64(i)+100, 1+r.IntN(3<<20)), 50_000)
+		after := m.Restart(r)
+		_ = s.Close()
+		_ = p.set.Close()
+		p2 := newPool(g)
+		for i, d := range after.Disks() {
+			p2.set.Add(p.ids[i], d)
+		}
+		cfg := p2.config()
+		s2, err2 := New(cfg)
+		require.NoError(t, err2)
+		require.NoError(t, o1.check(s2, r))
+		if err == nil {
+			require.NoError(t, o2.check(s2, r))
+		}
+		require.Zero(t, s2.Metrics().RowsReconstructed, "whole on all disks")
+		require.NoError(t, s2.Close())
+		require.NoError(t, p2.set.Close())
+	}
+}
