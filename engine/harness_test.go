@@ -1,158 +1,119 @@
 package engine
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cairnstore/cairn/disk"
 	"github.com/cairnstore/cairn/disk/faultdisk"
 	"github.com/cairnstore/cairn/disk/memdisk"
 	"github.com/cairnstore/cairn/erasure"
 )
 
-// long widens loops for the targets crash and big of the Makefile.
-var long = flag.Bool("long", false, "run long tests in full")
+var long = flag.Bool("long", false, "more and larger cases: minutes to hours")
 
-var ctx = context.Background()
-
-// rig is an engine over disks in memory whose calls are counted and can be
-// made to fail.
+// rig is a pool on memory disks behind faultdisk, opened and opened again.
 type rig struct {
-	*Engine
 	t       testing.TB
 	machine *memdisk.Machine
-	disks   []*faultdisk.Disk // as the engine has them
-	opts    Options           // but for Disks
-	bucket  *Bucket           // "test", made by newRig
+	mems    []*memdisk.Disk
+	faults  []*faultdisk.Disk // of the latest open
+	opts    Options           // of every open, but for Disks
 }
 
-// setting changes the options of a rig.
-type setting func(*Options)
-
-// onPebble has the rig use the real index, in memory.
-func onPebble(o *Options) { o.plainIndex = false }
-
-// small has segments, and what is filled ahead, small enough to roll often.
-func small(o *Options) {
-	o.LogSegmentSize, o.LogAhead = 256<<10, 64<<10
-	o.PayloadSegmentSize, o.PayloadAhead = 1<<20, 128<<10
-}
-
-// newRig opens a new pool with a disk for each shard of geometry g, given as
-// "4+2", and the index's plain twin; Close comes with the test's end.
-func newRig(t testing.TB, g string, settings ...setting) *rig {
-	t.Helper()
-	geometry := geometryOf(t, g)
-	r := &rig{t: t, machine: memdisk.NewMachine(), opts: Options{Geometry: geometry, plainIndex: true}}
-	for _, set := range settings {
-		set(&r.opts)
+// newRig returns a pool that is not made yet. Its segments are small, its index
+// is the plain one in memory, and the health check stays out of the way.
+func newRig(t testing.TB, k, m int) *rig {
+	r := &rig{t: t, machine: memdisk.NewMachine()}
+	for i := range k + m {
+		r.mems = append(r.mems, r.machine.NewDisk(fmt.Sprintf("d%d", i)))
 	}
-	for i := range geometry.Shards() {
-		r.machine.NewDisk(fmt.Sprintf("disk%d", i))
+	r.opts = Options{
+		Geometry: erasure.Geometry{Data: k, Parity: m}, LogSegmentSize: 1 << 20, LogAhead: 64 << 10,
+		PayloadSegmentSize: 4 << 20, PayloadAhead: 256 << 10, CheckInterval: time.Hour, plainIndex: true,
 	}
-	r.open()
-	require.NoError(t, r.CreateBucket(ctx, "test"))
-	r.bucket = r.Bucket("test")
-	t.Cleanup(func() { _ = r.Close() })
 	return r
 }
 
-// open opens the engine on the machine's disks as they are now.
-func (r *rig) open() {
-	r.t.Helper()
+// wrap returns fresh handles of the disks that are not absent.
+func (r *rig) wrap(absent ...int) []disk.Disk {
+	r.faults = make([]*faultdisk.Disk, len(r.mems))
+	gone := map[int]bool{}
+	for _, i := range absent {
+		gone[i] = true
+	}
+	var disks []disk.Disk
+	for i := range r.mems {
+		r.mems[i] = r.mems[i].Reopen()
+		r.faults[i] = faultdisk.Wrap(r.mems[i])
+		if !gone[i] {
+			disks = append(disks, r.faults[i])
+		}
+	}
+	return disks
+}
+
+// tryOpen opens the store without the absent disks. The test closes it.
+func (r *rig) tryOpen(ctx context.Context, absent ...int) (*Engine, error) {
 	o := r.opts
-	r.disks = nil
-	for _, d := range r.machine.Disks() {
-		f := faultdisk.Wrap(d)
-		r.disks = append(r.disks, f)
-		o.Disks = append(o.Disks, f)
-	}
-	e, err := Open(ctx, &o)
+	o.Disks = r.wrap(absent...)
+	return Open(ctx, &o)
+}
+
+// open opens the store, which the end of the test closes if nothing else did.
+func (r *rig) open(absent ...int) *Engine {
+	r.t.Helper()
+	e, err := r.tryOpen(context.Background(), absent...)
 	require.NoError(r.t, err)
-	r.Engine, r.bucket = e, e.Bucket("test")
+	r.t.Cleanup(func() { _ = e.Close() })
+	return e
 }
 
-// reopen closes the engine and opens it on the same disks.
-func (r *rig) reopen() {
+// reopen closes e and opens the store again.
+func (r *rig) reopen(e *Engine, absent ...int) *Engine {
 	r.t.Helper()
-	require.NoError(r.t, r.Close())
-	for _, d := range r.machine.Disks() {
-		d.Reopen()
-	}
-	r.open()
+	require.NoError(r.t, e.Close())
+	return r.open(absent...)
 }
 
-// counts returns what all disks have counted together.
-func (r *rig) counts() (c faultdisk.Counts) {
-	for _, d := range r.disks {
-		c = c.Add(d.Counts())
-	}
-	return c
+// restart cuts the power and keeps a random part of what was not synced. What
+// was open is dead.
+func (r *rig) restart(rng *rand.Rand) {
+	r.machine = r.machine.Restart(rng)
+	r.mems = r.machine.Disks()
 }
 
-// put stores p and returns what Put did.
-func (r *rig) put(key string, p []byte) *ObjectInfo {
-	r.t.Helper()
-	info, err := r.bucket.PutBytes(ctx, key, p, nil)
-	require.NoError(r.t, err, "put %q", key)
-	return info
-}
-
-// read reads an object whole.
-func read(b *Bucket, key string) (p []byte, info *ObjectInfo, err error) {
-	o, err := b.Get(ctx, key, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { err = errors.Join(err, o.Close()) }()
-	p, err = io.ReadAll(o)
-	return p, o.Info(), err
-}
-
-// requireObject has the object read back whole and equal to p.
-func (r *rig) requireObject(key string, p []byte) {
-	r.t.Helper()
-	got, info, err := read(r.bucket, key)
-	require.NoError(r.t, err, "get %q", key)
-	require.Equal(r.t, int64(len(p)), info.Size, "size of %q", key)
-	require.True(r.t, bytes.Equal(p, got), "content of %q", key)
-}
-
-// keys lists all keys of a bucket.
-func keys(t testing.TB, b *Bucket) (keys []string) {
-	t.Helper()
-	for o, err := range b.List(ctx, nil) {
-		require.NoError(t, err)
-		keys = append(keys, o.Key)
-	}
-	return keys
-}
-
-// content returns n bytes that no other seed gives, and of which no two aligned
-// blocks are the same.
+// content returns n bytes that look random and are the same for a seed.
 func content(seed uint64, n int) []byte {
-	p := make([]byte, n+8)
-	x := seed*0x9E3779B97F4A7C15 + 1
-	for i := 0; i < n; i += 8 {
-		x ^= x << 13
-		x ^= x >> 7
-		x ^= x << 17
-		binary.LittleEndian.PutUint64(p[i:], x)
+	p := make([]byte, n)
+	var key [32]byte
+	for i := range 8 {
+		key[i] = byte(seed >> (8 * i))
 	}
-	return p[:n:n]
+	_, _ = rand.NewChaCha8(key).Read(p) // never fails
+	return p
 }
 
-func geometryOf(t testing.TB, s string) (g erasure.Geometry) {
+// bucketOf makes a bucket and returns its handle.
+func bucketOf(t testing.TB, e *Engine, name string) *Bucket {
 	t.Helper()
-	_, err := fmt.Sscanf(s, "%d+%d", &g.Data, &g.Parity)
-	require.NoError(t, err)
-	return g
+	require.NoError(t, e.CreateBucket(context.Background(), name))
+	return e.Bucket(name)
 }
 
+// read returns the current content of key.
+func read(b *Bucket, key string) ([]byte, error) {
+	o, err := b.Get(context.Background(), key, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer o.Close()
+	return io.ReadAll(o)
+}
