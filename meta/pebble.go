@@ -181,6 +181,9 @@ func (x *pebbleIndex) open(fs vfs.FS) error {
 	if err == nil {
 		x.db = db
 		if err = x.loadPosition(); err == nil {
+			err = x.fail.err() // writes may have been swallowed already
+		}
+		if err == nil {
 			return nil
 		}
 		err = errors.Join(err, db.Close())
