@@ -43,6 +43,8 @@ const (
 	partSize    = 52
 	// maxHeader bounds a header, so that one page read holds it.
 	maxHeader = erasure.Align
+	// maxOffset bounds places in a shard file, far beyond any.
+	maxOffset = 1 << 56
 )
 
 var (
@@ -184,6 +186,12 @@ func decodeHeader(page []byte, key *erasure.Key, pool erasure.PoolID, segment er
 			tag:     [erasure.TagSize]byte(p[20:52]),
 		}
 		mine = mine || h.parts[j].shard == shard && h.parts[j].start == at
+		if q := &h.parts[j]; q.start < 0 || q.start%erasure.Align != 0 || q.start > maxOffset || q.length < 0 || q.length > MaxPayload {
+			return nil, fmt.Errorf("%w: part of %d bytes at %d", ErrGroup, q.length, q.start)
+		}
+	}
+	if h.records > MaxRecords || h.payload < 0 || h.payload > MaxPayload {
+		return nil, fmt.Errorf("%w: %d record bytes, %d payload bytes", ErrGroup, h.records, h.payload)
 	}
 	if !mine || h.pool != pool || h.segment != segment || h.first == 0 || h.last < h.first ||
 		int(binary.BigEndian.Uint16(page[52:])) != shard {
