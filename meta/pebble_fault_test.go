@@ -272,9 +272,11 @@ func tryEntries(x Index) (all map[string]string, err error) {
 // TestPebbleDescriptors: a failed index holds no file open.
 func TestPebbleDescriptors(t *testing.T) {
 	open := &openCounter{FS: vfs.NewMem()}
-	inject := &failNth{match: isWrite, n: 40, err: syscall.EIO}
+	var armed atomic.Bool
+	inject := &failNth{match: func(op errorfs.Op) bool { return armed.Load() && isWrite(op) }, n: 20, err: syscall.EIO}
 	x, err := OpenPebble(PebbleOptions{Dir: "/index", Pool: testPool, fs: errorfs.Wrap(open, inject)})
 	require.NoError(t, err)
+	armed.Store(true)
 	for seq := uint64(1); err == nil; seq++ {
 		if err = x.Apply(NewBatch(), Position{Seq: seq}); err == nil {
 			err = x.Flush()
