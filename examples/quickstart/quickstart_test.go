@@ -122,6 +122,24 @@ func TestEveryDifferenceIsNoticed(t *testing.T) {
 	require.NotContains(t, out.String(), "nothing")
 }
 
+// A whole run over something that differs ends in an error, and cleans up.
+func TestRunFailsIfAnythingDiffers(t *testing.T) {
+	cfg := config{dir: t.TempDir(), src: writeTree(t), large: 1 << 20}
+	changed := false
+	err := run(t.Context(), cfg, writerFunc(func(p []byte) (int, error) {
+		if bytes.HasPrefix(p, []byte("Stored")) {
+			changed = true
+			require.NoError(t, os.WriteFile(filepath.Join(cfg.src, "src", "a.go"), []byte("!"), 0o666))
+		}
+		return len(p), nil
+	}))
+	require.True(t, changed)
+	require.ErrorContains(t, err, "src/a.go: differs")
+	left, err := os.ReadDir(cfg.dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
 func TestLargeObjectIsCutToSize(t *testing.T) {
 	root := writeTree(t)
 	s, err := findSource(t.Context(), root, 1_000_003)
