@@ -50,16 +50,9 @@ func (e *Engine) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := e.openIndex(ctx); err != nil {
-		return err
-	}
-	e.applied.Store(e.index.Position().Seq)
-	if e.state, err = meta.LoadState(e.index); err != nil {
-		return err
-	}
 	batch := meta.NewBatch()
 	replay := func(g *log.Group) error { return e.replay(batch, g) }
-	if err := e.log.Replay(ctx, replay); err != nil {
+	if err := e.catchUp(ctx, replay); err != nil {
 		return err
 	}
 	if e.log.Refusal() == nil {
@@ -94,53 +87,69 @@ func (e *Engine) open(ctx context.Context) error {
 	return nil
 }
 
-// openIndex opens the index and finds the log from where it stands. An index
-// that is damaged, or of another history, is removed and built again.
-func (e *Engine) openIndex(ctx context.Context) error {
-	for attempt := 0; ; attempt++ {
-		var err error
-		if e.opts.plainIndex {
-			e.index = meta.NewMemory()
-		} else {
-			e.index, err = meta.OpenPebble(meta.PebbleOptions{
-				Dir: e.opts.IndexDir, InMemory: e.opts.IndexDir == "", Pool: e.log.Pool(), CacheBytes: e.opts.CacheBytes, MemTableBytes: e.opts.MemTableBytes,
-				Logger: e.opts.Logger, OnFailure: e.indexFailed,
-			})
-		}
-		if err == nil {
-			p := e.index.Position()
-			err = e.log.Decide(ctx, log.Position{Seq: p.Seq, Hash: p.Hash})
-			if err == nil {
-				return nil
-			}
-			if !errors.Is(err, log.ErrFork) {
-				return err
-			}
-		}
-		if e.index != nil {
-			_ = e.index.Close() // it goes
-			e.index = nil
-		}
-		if attempt > 0 || !rebuildable(err) {
-			return err
-		}
-		e.opts.Logger.Warn("index is built again from the log", "reason", err)
+// catchUp opens the index, finds the log from where the index stands, and
+// applies what is missing. An index that is damaged, or of another history, is
+// removed and built again from the log.
+func (e *Engine) catchUp(ctx context.Context, replay func(*log.Group) error) error {
+	err := e.tryIndex(ctx, replay)
+	if err == nil || !rebuildable(err) {
+		return err
+	}
+	e.opts.Logger.Warn("index is built again from the log", "reason", err)
+	if e.index != nil {
+		_ = e.index.Close() // it goes
+		e.index = nil
+	}
+	if e.opts.IndexDir != "" {
 		if err := meta.RemoveIndex(e.opts.IndexDir, e.log.Pool()); err != nil {
 			return err
 		}
-		e.indexGone.Store(nil)
-		e.metrics.rebuilds.Add(1)
 	}
+	e.indexGone.Store(nil)
+	e.metrics.rebuilds.Add(1)
+	return e.tryIndex(ctx, replay)
 }
 
-// rebuildable reports whether a new index helps against err.
+func (e *Engine) tryIndex(ctx context.Context, replay func(*log.Group) error) error {
+	if err := e.openIndex(); err != nil {
+		return err
+	}
+	p := e.index.Position()
+	if err := e.log.Decide(ctx, log.Position{Seq: p.Seq, Hash: p.Hash}); err != nil {
+		return err
+	}
+	e.applied.Store(p.Seq)
+	var err error
+	if e.state, err = meta.LoadState(e.index); err != nil {
+		return err
+	}
+	return e.log.Replay(ctx, replay)
+}
+
+func (e *Engine) openIndex() (err error) {
+	if e.opts.plainIndex {
+		e.index = meta.NewMemory()
+		return nil
+	}
+	index, err := meta.OpenPebble(meta.PebbleOptions{
+		Dir: e.opts.IndexDir, InMemory: e.opts.IndexDir == "", Pool: e.log.Pool(), CacheBytes: e.opts.CacheBytes, MemTableBytes: e.opts.MemTableBytes,
+		Logger: e.opts.Logger, OnFailure: e.indexFailed,
+	})
+	if err == nil {
+		e.index = index
+	}
+	return err
+}
+
+// rebuildable reports whether a new index may help against err: the index
+// failed, contradicts itself or the log, or is of another history.
 func rebuildable(err error) bool {
-	for _, other := range []error{meta.ErrInUse, meta.ErrForeignIndex, meta.ErrFormat, disk.ErrBusy, disk.ErrNoSpace, context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, other) {
-			return false
+	for _, cause := range []error{meta.ErrIndexFailed, meta.ErrEntry, meta.ErrApply, log.ErrFork} {
+		if errors.Is(err, cause) {
+			return !errors.Is(err, disk.ErrBusy) && !errors.Is(err, disk.ErrNoSpace)
 		}
 	}
-	return true
+	return false
 }
 
 // replay applies one group of the log to state and index.

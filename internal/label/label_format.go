@@ -31,7 +31,7 @@ const (
 	sumLen  = 32
 
 	// SlotSize is the space of one copy in a label file.
-	SlotSize = 32 << 10
+	SlotSize = 64 << 10
 	maxBody  = SlotSize - headLen - sumLen
 	maxList  = 4096 // members or segments; more cannot be real
 )

@@ -77,7 +77,7 @@ func TestNewerFormatIsNamed(t *testing.T) {
 
 func TestTooMuchForALabel(t *testing.T) {
 	l := sample()
-	for range 3000 {
+	for range 5000 {
 		l.Members = append(l.Members, disk.ID{1})
 	}
 	_, err := Append(nil, l)

@@ -63,7 +63,7 @@ func (l *Log) Append(records []byte, count uint64, payload [][]byte) (*Group, er
 			l.prepare()
 			return data.placed(desc, records), nil
 		}
-		if err := allNoSpace(failed); err != nil {
+		if err := harmless(failed); err != nil {
 			return nil, err
 		}
 		if err := l.drop(failed); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cairnstore/cairn/disk"
 	"github.com/cairnstore/cairn/erasure"
+	"github.com/cairnstore/cairn/internal/label"
 	"github.com/cairnstore/cairn/internal/protocol"
 	"github.com/cairnstore/cairn/internal/segment"
 )
@@ -115,7 +116,7 @@ func (l *Log) advance(o *opening, fresh bool, quorum func(*protocol.Membership, 
 			l.enter(members, t, o, fresh, exclude)
 			return nil
 		}
-		if err := allNoSpace(failed); err != nil {
+		if err := harmless(failed); err != nil {
 			return err
 		}
 		for _, f := range failed {
@@ -125,14 +126,23 @@ func (l *Log) advance(o *opening, fresh bool, quorum func(*protocol.Membership, 
 	}
 }
 
-// allNoSpace tells a full disk from a failing one: nothing is dropped for it.
-func allNoSpace(failed []diskError) error {
+// harmless returns the error if what failed says nothing against the disks, so
+// that none is dropped for it: the host is short of something, all that failed
+// are full, or a label would be too large.
+func harmless(failed []diskError) error {
+	full := 0
 	for _, f := range failed {
-		if !isNoSpace(f.err) {
-			return nil
+		switch {
+		case errors.Is(f.err, disk.ErrBusy), errors.Is(f.err, label.ErrLabel):
+			return f.err
+		case isNoSpace(f.err):
+			full++
 		}
 	}
-	return failed[0].err
+	if full == len(failed) {
+		return failed[0].err
+	}
+	return nil
 }
 
 // nextTail returns the files of the next tail: those made ahead if they fit,

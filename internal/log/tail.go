@@ -146,8 +146,8 @@ func (l *Log) fillAhead(f *shardFile) {
 		case err == nil:
 			f.ready = max(f.ready, size)
 			l.metrics.extended.Add(1)
-		case isNoSpace(err):
-			// The append that needs the room will say so.
+		case harmless([]diskError{{f.disk, err}}) != nil:
+			// The append that needs the room will try again, and say so.
 		default:
 			f.err = fmt.Errorf("zero-fill: %w", err)
 		}
