@@ -11,8 +11,10 @@ import (
 	"time"
 )
 
+const defaultHistories = 50_000
+
 var (
-	histories = flag.Int("histories", 50_000, "histories that TestModel runs")
+	histories = flag.Int("histories", defaultHistories, "histories that TestModel runs")
 	firstSeed = flag.Uint64("seed", 1, "seed of the first history")
 	replay    = flag.Uint64("replay", 0, "run the history of this seed alone, and print it")
 )
