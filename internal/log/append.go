@@ -23,8 +23,9 @@ const (
 // place). When it returns nil the group is on all the disks that it was laid on.
 // When a disk fails on the way, the same group is written again without it, to
 // a new tail. It returns ErrNoQuorum once too few disks are left, and wraps
-// disk.ErrNoSpace, with nothing written, when the disks are full. Append keeps
-// no reference to records or payload but in the Group that it returns.
+// disk.ErrNoSpace or disk.ErrBusy, as a rule with nothing written, when the
+// disks are full or the host is short of something. Append keeps no reference to
+// records or payload but in the Group that it returns.
 func (l *Log) Append(records []byte, count uint64, payload [][]byte) (*Group, error) {
 	l.write.Lock()
 	defer l.write.Unlock()
@@ -43,11 +44,11 @@ func (l *Log) Append(records []byte, count uint64, payload [][]byte) (*Group, er
 		records: int64(len(records)), payload: sizeOf(payload),
 	}
 	h.hash = ChainHash(h.prev, h.first, h.last, records)
-	for {
+	for again := false; ; {
 		if err := l.Refusal(); err != nil {
 			return nil, err
 		}
-		if l.tail.fill() >= l.cfg.SegmentSize {
+		if l.tail.fill() >= l.cfg.SegmentSize || l.tail.spoiled || l.pending {
 			if err := l.roll(); err != nil {
 				return nil, err
 			}
@@ -64,7 +65,13 @@ func (l *Log) Append(records []byte, count uint64, payload [][]byte) (*Group, er
 			return data.placed(desc, records), nil
 		}
 		if err := harmless(failed); err != nil {
-			return nil, err
+			if again || !l.tail.spoiled {
+				return nil, err
+			}
+			// Parts of the group are on disk, where a later open could take it
+			// for acknowledged: it had better become so.
+			again = true
+			continue
 		}
 		if err := l.drop(failed); err != nil {
 			return nil, err
@@ -72,9 +79,10 @@ func (l *Log) Append(records []byte, count uint64, payload [][]byte) (*Group, er
 	}
 }
 
-// roll begins the next log segment of the same epoch.
+// roll begins the next log segment, of the same epoch unless a new one was begun
+// and is not in force yet.
 func (l *Log) roll() error {
-	return l.advance(l.openingHere(), false, (*protocol.Membership).KeepsWith)
+	return l.advance(l.openingHere(), l.pending, (*protocol.Membership).KeepsWith)
 }
 
 // openingHere continues at the last acknowledged group.
@@ -192,7 +200,7 @@ func (l *Log) appendTo(t *tail, h *header, records []byte, payload [][]byte) []d
 		h.encode(bufs[i].B[:0], i, f.key)
 		f.pos = h.end(i) // consumed, whatever comes of the write (rule 3)
 	}
-	return eachShard(len(h.parts), func(i int) error {
+	failed := eachShard(len(h.parts), func(i int) error {
 		f := t.files[h.parts[i].shard]
 		if _, err := f.file.WriteAt(bufs[i].B, h.parts[i].start); err != nil {
 			return err
@@ -201,6 +209,8 @@ func (l *Log) appendTo(t *tail, h *header, records []byte, payload [][]byte) []d
 		l.metrics.syncs.Add(1)
 		return f.file.Sync()
 	}, disks)
+	t.spoiled = len(failed) > 0
+	return failed
 }
 
 // split deals the payload to at most k data blocks of about the same length, in
@@ -251,7 +261,7 @@ func (l *Log) Close() error {
 		l.spare = nil
 	}
 	l.background.Wait()
-	if l.tail != nil && l.Refusal() == nil {
+	if l.tail != nil && l.Refusal() == nil && !l.pending {
 		live := l.liveIDs()
 		for _, f := range l.writeLabels(live, func(id disk.ID) *protocol.Label {
 			return l.labelFor(id, l.view, l.epochParent, l.keep, l.last)

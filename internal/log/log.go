@@ -100,11 +100,14 @@ type Log struct {
 	// epochParent is the epoch that the one in force went on from.
 	epochParent protocol.Epoch
 	tail        *tail
-	spare       *spare // the next segment's files, made ahead
-	keep        []protocol.Named
-	last        uint64
-	hash        [32]byte
-	rotate      int
+	// pending: an epoch after the one in force was begun. Disks may hold it, so
+	// nothing may be acknowledged before it, or a later one, is in force.
+	pending bool
+	spare   *spare // the next segment's files, made ahead
+	keep    []protocol.Named
+	last    uint64
+	hash    [32]byte
+	rotate  int
 
 	state    sync.RWMutex // guards the rest; taken after write
 	refusal  error        // why the log may only be read; nil: it may be written

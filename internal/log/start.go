@@ -94,6 +94,7 @@ func (l *Log) advance(o *opening, fresh bool, quorum func(*protocol.Membership, 
 			if err != nil {
 				return err
 			}
+			l.pending = true
 			parent = view.Epoch
 			view = view.Begin(protocol.Epoch{Number: view.Next, Random: random}, members)
 		}
@@ -189,7 +190,7 @@ func (l *Log) enter(members []disk.ID, t *tail, o *opening, fresh bool, dropped 
 			_ = f.file.Close() // read from now on through the set
 		}
 	}
-	l.tail, l.epochParent = t, o.epochParent
+	l.tail, l.epochParent, l.pending = t, o.epochParent, false
 	l.view.Settle()
 	l.last, l.hash = o.parent.Last, o.parent.Hash
 	l.keep = []protocol.Named{{ID: t.desc.ID, Parity: t.desc.Geometry.Parity, Disks: t.desc.Disks}}

@@ -15,6 +15,9 @@ import (
 type tail struct {
 	desc  *segment.Descriptor
 	files []*shardFile
+	// spoiled: parts of a group that was not acknowledged are on disk. A group
+	// after them would have its sequences: the log must go on in a new tail.
+	spoiled bool
 }
 
 // shardFile is one shard file of the tail.
