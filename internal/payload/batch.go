@@ -21,7 +21,8 @@ type batch struct {
 	from, to int64 // object bytes
 	row, end int64 // rows [row, end)
 	runs     [erasure.MaxData + erasure.MaxParity]run
-	rebuilt  []*erasure.Buffer // of the rows being handed out
+	shards   [erasure.MaxData]int // whose runs are read
+	rebuilt  []*erasure.Buffer    // of the rows being handed out
 	busy     atomic.Pointer[error]
 }
 
@@ -99,34 +100,28 @@ func (b *batch) read(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var shards [erasure.MaxData]int
 	n, frames := 0, int64(0)
 	for c := range b.d.Geometry.Data {
 		r := &b.runs[c]
 		r.row, r.end = b.rowsOf(c)
 		if r.row < r.end {
-			shards[n] = c
+			b.shards[n] = c
 			n++
 			frames += r.end - r.row
 		}
 	}
 	if frames <= inlineFrames || n == 1 {
-		for _, c := range shards[:n] {
+		for _, c := range b.shards[:n] {
 			b.readRun(c)
 		}
 	} else {
-		b.readRuns(shards, n)
+		eachOf(n, func(i int) { b.readRun(b.shards[i]) })
 	}
 	b.standIns()
 	if err := b.busy.Load(); err != nil {
 		return *err
 	}
 	return nil
-}
-
-// readRuns reads n shards at once. On its own, because shards escapes.
-func (b *batch) readRuns(shards [erasure.MaxData]int, n int) {
-	eachOf(n, func(i int) { b.readRun(shards[i]) })
 }
 
 // rowsOf returns the rows [row, end) of which the batch needs column c. Columns
@@ -274,7 +269,7 @@ func (b *batch) each(fn func(data []byte) error) error {
 			}
 		}
 		if !whole {
-			if err := b.rebuild(row, &at, columns[:at.Columns]); err != nil {
+			if err := b.rebuild(row, at, columns[:at.Columns]); err != nil {
 				return err
 			}
 		}

@@ -3,6 +3,7 @@ package payload
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -122,14 +123,9 @@ type object struct {
 
 func content(seed uint64, n int) []byte {
 	b := make([]byte, n)
-	r := rand.New(rand.NewPCG(seed, uint64(n)))
-	for i := 0; i < n; i += 8 {
-		v := r.Uint64()
-		for j := i; j < min(n, i+8); j++ {
-			b[j] = byte(v)
-			v >>= 8
-		}
-	}
+	var key [32]byte
+	binary.BigEndian.PutUint64(key[:], seed)
+	_, _ = rand.NewChaCha8(key).Read(b) // never fails
 	return b
 }
 

@@ -10,7 +10,8 @@ import (
 // rebuild fills the columns of a row that the batch needs and has not, from any
 // verified frames of the row. Its inputs being verified is what vouches for the
 // result.
-func (b *batch) rebuild(row int64, at *erasure.Row, columns [][]byte) error {
+func (b *batch) rebuild(row int64, r erasure.Row, columns [][]byte) error {
+	at := &r // on the heap here only: each must not allocate
 	k, m := b.d.Geometry.Data, b.d.Geometry.Parity
 	n := at.Columns // k'
 	blocks := make([][]byte, n+m)
@@ -24,10 +25,9 @@ func (b *batch) rebuild(row int64, at *erasure.Row, columns [][]byte) error {
 		if blocks[i] != nil {
 			present++
 		}
-		r := &b.runs[shard]
-		if row >= r.row && row < r.end {
+		if run := &b.runs[shard]; row >= run.row && row < run.end {
 			tried[i] = true
-			errs[i] = r.errAt(row)
+			errs[i] = run.errAt(row)
 		}
 		if i < n && blocks[i] == nil {
 			if lo, hi := b.span(at, i); lo < hi {

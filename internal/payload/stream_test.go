@@ -286,7 +286,10 @@ func TestBadConfig(t *testing.T) {
 // A large object passes through in bounded memory.
 func TestMemoryBound(t *testing.T) {
 	leaks(t)
-	const size = 256 << 20
+	size := 256 << 20
+	if raceEnabled {
+		size = 64 << 20
+	}
 	g := geometries[3]
 	var disks []disk.Disk
 	for range g.Shards() {
