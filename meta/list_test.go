@@ -78,6 +78,9 @@ func listAll(t interface{ Fatalf(string, ...any) }, x Index, q ListQuery) (got [
 		if !page.More {
 			return got
 		}
+		if page.Next <= q.Cursor {
+			t.Fatalf("%+v: the next page begins at %q", q, page.Next)
+		}
 		q.Cursor = page.Next
 	}
 }
