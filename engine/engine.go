@@ -37,7 +37,9 @@ type Engine struct {
 	closeOnce sync.Once
 	closeErr  error
 
-	metrics metrics
+	garbageFiles int // at Open
+	garbageBytes int64
+	metrics      metrics
 }
 
 // OpenDir opens a store of one directory, made if missing: data in path/data,

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cairnstore/cairn/disk"
+	"github.com/cairnstore/cairn/erasure"
 	"github.com/cairnstore/cairn/internal/log"
 	"github.com/cairnstore/cairn/internal/payload"
 	"github.com/cairnstore/cairn/internal/protocol"
@@ -81,6 +82,10 @@ func (e *Engine) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	e.garbageFiles, e.garbageBytes = e.log.Garbage(func(id erasure.SegmentID) bool {
+		_, known := e.state.Segment(id)
+		return known
+	})
 	e.queue = make(chan *request, o.MaxQueue)
 	e.tasks.Go(func() { e.commit(stamp) })
 	e.tasks.Go(e.watch)

@@ -23,6 +23,11 @@ type Status struct {
 	Geometry, FullGeometry string
 	Survives               int
 	Sequence               uint64 // of the last commit shown
+
+	// Garbage are files that Open found on the disks and that nothing refers
+	// to: what a crash left behind. They take space until reclaim exists.
+	GarbageFiles int
+	GarbageBytes int64
 }
 
 // Status returns the store's health as it is now.
@@ -31,6 +36,7 @@ func (e *Engine) Status() Status {
 	s := Status{
 		Pool: hex.EncodeToString(l.Pool[:]), Epoch: l.Epoch, Geometry: l.Geometry.String(), FullGeometry: l.Wanted.String(),
 		Survives: l.Geometry.Parity, Sequence: e.applied.Load(),
+		GarbageFiles: e.garbageFiles, GarbageBytes: e.garbageBytes,
 	}
 	if err := e.writable(); err != nil {
 		s.ReadOnly, s.Reason = true, translate(err)
