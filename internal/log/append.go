@@ -261,6 +261,12 @@ func (l *Log) Close() error {
 		l.spare = nil
 	}
 	l.background.Wait()
+	if l.tail != nil && l.Refusal() == nil && (l.tail.spoiled || l.pending) {
+		// What failed must not come up at the next open.
+		if err := l.roll(); err != nil {
+			l.cfg.Logger.Warn("the group that failed last is left to the next open", "error", err)
+		}
+	}
 	if l.tail != nil && l.Refusal() == nil && !l.pending {
 		live := l.liveIDs()
 		for _, f := range l.writeLabels(live, func(id disk.ID) *protocol.Label {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -226,6 +227,48 @@ func TestPowerCutAtEveryOperation(t *testing.T) {
 				} else {
 					require.NoError(t, l.Close())
 				}
+			}
+		}
+	}
+}
+
+// A shortage of the host in mid-group drops no disk, and the sequences of the
+// group that failed are used again only behind a new opening group. A group
+// whose failure was told does not come up at the next open.
+func TestShortageInMidGroup(t *testing.T) {
+	for _, op := range []faultdisk.Op{faultdisk.OpWrite, faultdisk.OpSync} {
+		for _, shortage := range []error{disk.ErrBusy, disk.ErrNoSpace} {
+			for _, more := range []bool{true, false} {
+				r := newRig(t, 2, 1, 0)
+				l, _, err := r.open()
+				require.NoError(t, err)
+				want := []entry{r.mustPut(l, 1, 4096)}
+				var n atomic.Int64
+				for range 3 {
+					var stops []func()
+					for _, f := range r.faults {
+						stops = append(stops, f.Add(faultdisk.Rule{Ops: op, Name: "s-*", Nth: 1, Err: shortage, Hook: func(faultdisk.Call) { n.Add(1) }}))
+					}
+					e, err := r.put(l, 1, 10, 9000)
+					for _, stop := range stops {
+						stop()
+					}
+					if err == nil {
+						want = append(want, e)
+					} else {
+						require.ErrorIs(t, err, shortage)
+					}
+					require.Len(t, l.liveIDs(), 3)
+					if more {
+						want = append(want, r.mustPut(l, 2, 70000, 50), r.mustPut(l, 1))
+					}
+				}
+				require.NotZero(t, n.Load())
+				require.NoError(t, l.Close())
+				l, shown, err := r.open()
+				require.NoError(t, err)
+				require.Equal(t, want, shown, "%v %v %v", op, shortage, more)
+				require.NoError(t, l.Close())
 			}
 		}
 	}
