@@ -158,12 +158,17 @@ func TestCrashKill(t *testing.T) {
 	require.Greater(t, total, kills, "the victims got nothing done")
 }
 
+// victimCommand returns the command of a victim that writes under dir.
+func victimCommand(ctx context.Context, dir string, seed uint64) *exec.Cmd {
+	return exec.CommandContext(ctx, os.Args[0], "-test.run=^TestCrashVictim$", "-victim="+dir, fmt.Sprint("-victim-seed=", seed))
+}
+
 // killOnce runs a victim for a while and kills it. It returns how many mutations
 // were done.
 func killOnce(t *testing.T, r *rand.Rand, dir string, seed uint64, done, begun map[string]victim) int {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestCrashVictim$", "-victim="+dir, fmt.Sprint("-victim-seed=", seed))
+	cmd := victimCommand(ctx, dir, seed)
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	var said bytes.Buffer
