@@ -34,7 +34,7 @@ crash: ## crash tests, afresh
 	go test -run Crash -count=1 -timeout 30m $(PKG)
 
 big: ## long and large runs: minutes to hours, tens of GB
-	go test ./engine -run Big -count=1 -v -timeout 0 -long
+	go test ./engine -count=1 -v -timeout 0 -long
 
 lint: ## gofmt, vet, staticcheck
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "not formatted:"; echo "$$files"; exit 1; fi
