@@ -107,7 +107,7 @@ func (c *committer) gather() []*request {
 			first = r
 		}
 	}
-	group, size := []*request{first}, int64(len(first.payload))
+	group, size, records := []*request{first}, int64(len(first.payload)), first.recordBytes()
 	if alone(first) {
 		return group
 	}
@@ -132,17 +132,33 @@ func (c *committer) gather() []*request {
 		if !c.take(r) {
 			continue
 		}
-		if alone(r) || size+int64(len(r.payload)) > c.e.opts.GroupBytes {
+		size += int64(len(r.payload))
+		records += r.recordBytes()
+		if alone(r) || size > c.e.opts.GroupBytes || records > maxGroupRecordBytes {
 			c.held = r
 			return group
 		}
 		group = append(group, r)
-		size += int64(len(r.payload))
 	}
 	return group
 }
 
 const maxYields = 8
+
+// maxGroupRecordBytes bounds the record bytes of a group of several requests,
+// far below what the log takes: metadata may be larger than the objects.
+const maxGroupRecordBytes = 4 << 20
+
+// recordBytes returns about how long the request's records are: no less than
+// half, whatever is in them.
+func (r *request) recordBytes() int64 {
+	const fixed, perExtent, perSegment = 128, 48, 1 << 10
+	n := fixed + len(r.record.Key) + perSegment*len(r.segments)
+	if o := r.record.Object; o != nil {
+		n += len(o.Headers.ContentType) + len(o.Metadata) + perExtent*len(o.Extents)
+	}
+	return int64(n)
+}
 
 // alone reports whether r must have a group of its own: what it does depends
 // on all that is before it.
