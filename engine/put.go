@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"sync"
 
 	"github.com/zeebo/blake3"
@@ -89,7 +90,7 @@ func (b *Bucket) put(ctx context.Context, bucket meta.Bucket, key string, r io.R
 		return nil, err
 	}
 	info := infoOf(b.name, key, &meta.Version{ID: q.id, Modified: q.when, Object: *o})
-	info.Metadata, info.Survives = opts.Metadata, q.group.Survives
+	info.Metadata, info.Survives = maps.Clone(opts.Metadata), q.group.Survives
 	for _, d := range q.segments {
 		info.Survives = min(info.Survives, d.Geometry.Parity)
 	}
