@@ -20,7 +20,8 @@ import (
 //
 // A store of which half or fewer disks are present, or whose log's end may lie
 // on absent ones, opens read-only: mutations return ErrStaleQuorum or
-// ErrLogMissing (and ErrReadOnly), and Status says what is missing. On such a
+// ErrLogMissing (and ErrReadOnly), and Status says what is missing. So does one
+// whose disks are full (ErrNoSpace), until it is opened with more room. On such a
 // store the last group before a crash, if nothing proves that it had been
 // acknowledged, is shown but may be gone when other disks come back.
 //

@@ -40,6 +40,9 @@ func (l *Log) Start(ctx context.Context, fn func(*Group) error) error {
 	l.keep = l.plan.Named
 	o := &opening{parent: l.plan.End, acked: l.plan.Acked, copies: copies}
 	if err := l.advance(o, true, (*protocol.Membership).OpensWith); err != nil {
+		if isNoSpace(err) && l.made {
+			l.refuse(err) // what is full can still be read
+		}
 		return err
 	}
 	for i := range o.copies {
