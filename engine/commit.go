@@ -103,7 +103,7 @@ func (c *committer) gather() []*request {
 		if !ok {
 			return nil
 		}
-		if c.take(r) {
+		if r.take() {
 			first = r
 		}
 	}
@@ -129,7 +129,7 @@ func (c *committer) gather() []*request {
 			runtime.Gosched()
 			continue
 		}
-		if !c.take(r) {
+		if !r.take() {
 			continue
 		}
 		size += int64(len(r.payload))
@@ -166,14 +166,8 @@ func alone(r *request) bool {
 	return r.record.Kind == meta.KindCreateBucket || r.record.Kind == meta.KindDeleteBucket
 }
 
-// take claims a request from its caller, and answers it at once if it cannot
-// be committed.
-func (c *committer) take(r *request) bool {
-	if !r.state.CompareAndSwap(queued, taken) {
-		return false
-	}
-	return true
-}
+// take claims a request from its caller, who may have given it up.
+func (r *request) take() bool { return r.state.CompareAndSwap(queued, taken) }
 
 func (r *request) finish(err error) {
 	r.err = err

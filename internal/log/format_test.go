@@ -11,7 +11,10 @@ import (
 	"github.com/cairnstore/cairn/internal/protocol"
 )
 
-var update = flag.Bool("update", false, "rewrite golden files")
+var (
+	update = flag.Bool("update", false, "rewrite golden files")
+	long   = flag.Bool("long", false, "more and larger cases")
+)
 
 var (
 	samplePool    = erasure.PoolID{1, 2, 3}

@@ -193,9 +193,9 @@ func TestPowerCutAtEveryOperation(t *testing.T) {
 		_, whole := history(r, 0)
 		require.True(t, whole)
 		total := r.machine.Ops()
-		step := int64(1)
-		if testing.Short() {
-			step = 7
+		step := int64(7) // engine's crash test takes all of them
+		if *long {
+			step = 1
 		}
 		for cut := int64(1); cut <= total; cut += step {
 			rng := rand.New(rand.NewPCG(uint64(cut), 1))
