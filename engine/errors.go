@@ -78,9 +78,10 @@ func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op)
 	if e.Bucket != "" {
-		b.WriteString(" " + e.Bucket)
+		// Cut: bad names may be of any length.
+		fmt.Fprintf(&b, " %.80s", e.Bucket)
 		if e.Key != "" {
-			fmt.Fprintf(&b, "/%q", e.Key)
+			fmt.Fprintf(&b, "/%.1024q", e.Key)
 		}
 	}
 	return b.String() + ": " + e.Err.Error()

@@ -83,7 +83,7 @@ func (b *Bucket) ListPage(ctx context.Context, opts *ListPageOptions) (*ListPage
 	if opts.Token != "" {
 		cursor, err := base64.RawURLEncoding.DecodeString(opts.Token)
 		if err != nil || len(cursor) == 0 {
-			return nil, fail("list", b.name, "", fmt.Errorf("%w: %q", ErrToken, opts.Token))
+			return nil, fail("list", b.name, "", fmt.Errorf("%w: %.80q", ErrToken, opts.Token))
 		}
 		q.Cursor = string(cursor)
 	}
