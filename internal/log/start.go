@@ -198,7 +198,7 @@ func (l *Log) enter(members []disk.ID, t *tail, o *opening, fresh bool, dropped 
 	l.last, l.hash = o.parent.Last, o.parent.Hash
 	l.keep = []protocol.Named{{ID: t.desc.ID, Parity: t.desc.Geometry.Parity, Disks: t.desc.Disks}}
 	l.state.Lock()
-	l.live = members
+	l.live = slices.Clone(members) // they are the view's too, which outlasts a drop
 	if fresh {
 		l.ids = t.desc.ID
 	}
