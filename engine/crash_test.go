@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -33,6 +34,7 @@ type world struct {
 func newWorld(t testing.TB, k, m int, seed uint64) *world {
 	w := &world{rig: newRig(t, k, m), model: newModel(), rand: rand.New(rand.NewPCG(seed, 2)), names: map[string]string{}}
 	w.opts.LogSegmentSize, w.opts.LogAhead, w.opts.PayloadSegmentSize, w.opts.PayloadAhead = 256<<10, 32<<10, 1<<20, 128<<10
+	w.opts.Rand = rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(k), byte(m)})
 	w.opts.Events.EpochBegan = func(i EpochInfo) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -69,7 +71,7 @@ func (w *world) enter(absent ...int) (*Engine, error) {
 		}
 	}
 	w.follow()
-	if !s.ReadOnly {
+	if !s.ReadOnly || errors.Is(s.Reason, ErrNoQuorum) && len(present) <= w.opts.Geometry.Parity && len(w.mems) > 2 {
 		return e, nil
 	}
 	for _, v := range before {
@@ -248,6 +250,41 @@ func TestCrashAtEveryOperation(t *testing.T) {
 			}
 			crashEverywhere(t, g.k, g.m, false, history(7*uint64(g.k), 200), first, stride)
 		})
+	}
+}
+
+// TestCrashWhileDropping cuts the power at every operation of going on without a
+// disk that failed. That disk is back at the next open, another one is absent,
+// and more than half of every membership is there.
+func TestCrashWhileDropping(t *testing.T) {
+	for _, g := range []struct{ k, m int }{{2, 2}, {4, 2}} {
+		for cut, done := int64(1), false; !done; cut++ {
+			w := newWorld(t, g.k, g.m, uint64(cut))
+			e, err := w.enter()
+			require.NoError(t, err)
+			w.put(e, "before", 1000)
+			w.faults[2].Lose()
+			w.machine.CutAt(w.machine.Ops() + cut)
+			for err == nil && e.Metrics().DisksFailed == 0 {
+				err = w.model.do(e, &step{bucket: testBucket, key: "meanwhile", object: newObject(1, 1000)})
+			}
+			require.True(t, err == nil || isPower(err), "%v", err)
+			done = err == nil
+			_ = e.Close()
+			w.restart()
+			for i := range w.mems {
+				images := w.images()
+				if i == 2 {
+					continue
+				}
+				e, err := w.tryOpen(context.Background(), i)
+				require.NoError(t, err)
+				require.False(t, e.Status().ReadOnly, "%d+%d cut at %d, d%d absent: %v", g.k, g.m, cut, i, e.Status().Reason)
+				require.NoError(t, w.model.check(e, true))
+				require.NoError(t, e.Close())
+				w.putBack(images)
+			}
+		}
 	}
 }
 
