@@ -203,16 +203,19 @@ func (e *epoch) proved(labels []Label, openings []erasure.SegmentID) bool {
 	return holders > 0 && holders == len(e.Members)
 }
 
-// disproved reports whether a present disk shows that e, which lists it, did
-// not reach it: it holds an older label, or a newer one whose maker saw this
-// disk and went on from before e.
+// disproved reports whether a present disk shows that e, which lists it, is not
+// in force. It holds an older label: e did not reach it. Or it holds a newer one
+// that does not count e among what could be in force, and whose maker, seeing
+// this disk, would have known: e did not reach it then, or was succeeded since.
 func (e *epoch) disproved(labels []Label) bool {
 	for i := range labels {
 		l := &labels[i]
 		if l.Epoch == e.Epoch || !slices.Contains(e.Members, l.Disk) {
 			continue
 		}
-		if l.Epoch.Number <= e.Epoch.Number || passesOver(l, e.Epoch) {
+		// Beside keeps one epoch of each set of disks, which speaks for all.
+		counts := func(v View) bool { return v.Epoch == e.Epoch || slices.Equal(v.Members, e.Members) }
+		if l.Epoch.Number <= e.Epoch.Number || !slices.ContainsFunc(l.Beside, counts) {
 			return true
 		}
 	}

@@ -137,7 +137,7 @@ func (r *run) create(o opening, n, parity int) (int, outcome) {
 func (r *run) writeLabels(l *protocol.Label) (failed int, result outcome) {
 	order := r.rng.Perm(len(r.live))
 	stop, fail := len(order), -1
-	if r.chance(120) {
+	if r.chance(r.storm) {
 		stop = r.rng.IntN(len(order) + 1)
 		r.events.LabelCrashes++
 	} else if r.chance(25) && len(order) > 1 {

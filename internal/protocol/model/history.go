@@ -28,6 +28,7 @@ type history struct {
 	minParity int       // of all segments
 	serials   int
 	budget    int // groups left to append
+	storm     int // how often a crash hits labels being written, of 1000
 }
 
 // attempt is an epoch that labels were written for.
@@ -85,6 +86,7 @@ func Explain(seed uint64, g Geometry, broken Switch) []string {
 
 func newHistory(seed uint64, g Geometry, broken Switch) *history {
 	h := &history{Geometry: g, rng: rand.New(rand.NewPCG(seed, 0x6361697261)), broken: broken, budget: 4, minParity: g.Parity}
+	h.storm = []int{60, 120, 450}[h.rng.IntN(3)]
 	h.slots = make([]int, g.Disks)
 	h.bad = make([]bool, g.Disks)
 	ids := make([]disk.ID, g.Disks)
