@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/zeebo/blake3"
 
@@ -210,13 +211,18 @@ func ChainHash(prev [32]byte, first, last uint64, records []byte) [32]byte {
 	copy(head[:], prev[:])
 	binary.BigEndian.PutUint64(head[32:], first)
 	binary.BigEndian.PutUint64(head[40:], last)
-	h := blake3.NewDeriveKey(chainContext)
+	h := chainers.Get().(*blake3.Hasher)
+	defer chainers.Put(h)
+	h.Reset()
 	h.Write(head[:])
 	h.Write(records)
 	var sum [32]byte
 	h.Sum(sum[:0])
 	return sum
 }
+
+// chainers holds hashers in DeriveKey mode for chainContext: 10 KB each.
+var chainers = sync.Pool{New: func() any { return blake3.NewDeriveKey(chainContext) }}
 
 func alignUp(n int64) int64 { return (n + erasure.Align - 1) &^ (erasure.Align - 1) }
 
