@@ -86,11 +86,18 @@ func decodeVersion(v *Version, b []byte) error {
 	return nil
 }
 
+// smallHead is room for what surrounds a key in its entry's key, and for the
+// value of a small object without metadata.
+const smallHead = 192
+
 // HeadOf returns the current version of key in bucket, ErrNoEntry if it has
 // none. It costs one lookup. Key and value are built in scratch, which the
 // version's Metadata and Unknown may alias: it belongs to the version until the
 // caller is done with it. nil scratch is allowed.
 func HeadOf(r Reader, bucket uint64, key string, scratch []byte) (*Version, error) {
+	if scratch == nil {
+		scratch = make([]byte, 0, len(key)+smallHead)
+	}
 	k := AppendHeadKey(scratch[:0], bucket, key)
 	value, err := r.Get(k, k[len(k):])
 	if err != nil {
