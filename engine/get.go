@@ -41,11 +41,11 @@ func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (*Object
 }
 
 func (b *Bucket) get(ctx context.Context, bucket meta.Bucket, key string, opts *GetOptions) (*Object, error) {
-	v, err := b.e.current(bucket, key)
+	v, info, err := b.current(bucket, key)
 	if err != nil {
 		return nil, err
 	}
-	o := &Object{e: b.e, ctx: ctx, version: v, length: v.Size}
+	o := &Object{e: b.e, ctx: ctx, info: info, version: v, length: v.Size}
 	if opts != nil {
 		switch {
 		case opts.Offset < 0 || opts.Length < 0 || opts.Offset > v.Size || (opts.Offset == v.Size && opts.Offset > 0):
@@ -54,9 +54,6 @@ func (b *Bucket) get(ctx context.Context, bucket meta.Bucket, key string, opts *
 			opts = &GetOptions{Offset: opts.Offset, Length: v.Size}
 		}
 		o.offset, o.length = opts.Offset, min(opts.Length, v.Size-opts.Offset)
-	}
-	if o.info, err = fullInfoOf(b.name, key, v); err != nil {
-		return nil, err
 	}
 	if v.Packed {
 		if o.packed, err = b.e.readPacked(v); err != nil {

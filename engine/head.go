@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/cairnstore/cairn/meta"
 )
@@ -18,23 +19,33 @@ func (b *Bucket) Head(ctx context.Context, key string, opts *HeadOptions) (*Obje
 		return nil, err
 	}
 	defer b.e.end()
-	v, err := b.e.current(bucket, key)
+	_, info, err := b.current(bucket, key)
 	if err != nil {
 		return nil, fail("head", b.name, key, err)
 	}
 	b.e.metrics.heads.Add(1)
-	info, err := fullInfoOf(b.name, key, v)
-	return info, fail("head", b.name, key, err)
+	return info, nil
 }
 
-// current returns the current version of key.
-func (e *Engine) current(bucket meta.Bucket, key string) (*meta.Version, error) {
+// current returns the current version of key, without its metadata, and what
+// describes it.
+func (b *Bucket) current(bucket meta.Bucket, key string) (*meta.Version, *ObjectInfo, error) {
 	if err := meta.CheckKey(key); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	v, err := meta.HeadOf(e.index, bucket.ID, key, nil)
+	scratch := scratches.Get().(*[]byte)
+	defer scratches.Put(scratch)
+	v, err := meta.HeadOf(b.e.index, bucket.ID, key, *scratch)
 	if errors.Is(err, meta.ErrNoEntry) {
-		return nil, ErrNotFound
+		return nil, nil, ErrNotFound
 	}
-	return v, err
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := fullInfoOf(b.name, key, v)
+	v.Metadata, v.Unknown = nil, nil // they alias scratch
+	return v, info, err
 }
+
+// scratches holds room for a key and its entry; longer ones are allocated.
+var scratches = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
