@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -233,12 +234,18 @@ func checkBucket(b *Bucket, objects map[string]*object) error {
 }
 
 func checkObject(b *Bucket, key string, o *object) error {
-	got, err := read(b, key)
+	got, err := b.Get(context.Background(), key, nil)
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(got, o.data) {
-		return fmt.Errorf("%s/%s: other bytes, %d of them instead of %d", b.Name(), key, len(got), len(o.data))
+	defer got.Close()
+	p := make([]byte, len(o.data)+1)
+	n, err := io.ReadFull(got, p)
+	if err != io.EOF && err != io.ErrUnexpectedEOF {
+		return fmt.Errorf("%s/%s: after %d bytes of %d: %w", b.Name(), key, n, len(o.data), err)
+	}
+	if !bytes.Equal(p[:n], o.data) {
+		return fmt.Errorf("%s/%s: other bytes, %d of them instead of %d", b.Name(), key, n, len(o.data))
 	}
 	return nil
 }
@@ -281,7 +288,7 @@ func (g *generator) next() *step {
 
 func (g *generator) size() int {
 	if g.r.IntN(g.big) == 0 {
-		return 70<<10 + g.r.IntN(1<<20-70<<10)
+		return 70<<10 + g.r.IntN(1+g.r.IntN(1<<20-70<<10)) // most of them small
 	}
 	switch g.r.IntN(8) {
 	case 0:

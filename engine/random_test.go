@@ -16,7 +16,7 @@ import (
 // more of them at once than m, and compares with the model after each open and
 // now and then. With -long it takes hours.
 func TestBigRandomHistories(t *testing.T) {
-	n := uint64(14)
+	n := uint64(8)
 	if *long {
 		n = 20_000
 	}
