@@ -37,7 +37,7 @@ func TestEveryFault(t *testing.T) {
 	leaks(t)
 	step := 1
 	if raceEnabled {
-		step = 3
+		step = 4
 	}
 	for _, tc := range []struct {
 		g     erasure.Geometry
@@ -173,7 +173,7 @@ func TestPowerCut(t *testing.T) {
 	r := newRand(t)
 	rounds := 40
 	if raceEnabled {
-		rounds = 8
+		rounds = 6
 	}
 	for i := range rounds {
 		g := geometries[1+i%4]

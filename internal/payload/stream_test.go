@@ -39,7 +39,12 @@ func TestRoundTrip(t *testing.T) {
 			p := memPool(g, g.Shards()+1)
 			s := p.open(t)
 			var objects []*object
+			rounds := 3
 			for i, n := range sizes(g.Data) {
+				if raceEnabled && r.IntN(3) > 0 {
+					rounds = 1
+					continue
+				}
 				o, err := put(s, content(uint64(i), n), 1+r.IntN(300_000))
 				require.NoError(t, err)
 				if err := o.check(s, r); err != nil {
@@ -49,8 +54,8 @@ func TestRoundTrip(t *testing.T) {
 			}
 			require.Zero(t, s.Metrics().RowsReconstructed)
 			require.Zero(t, s.Metrics().DeadBytes)
-			// Any m disks lost: read through a fresh Set.
-			for range 3 {
+			// Any m disks lost.
+			for range rounds {
 				lost := r.Perm(len(p.disks))[:g.Parity]
 				for _, i := range lost {
 					p.disks[i].Lose()
@@ -64,7 +69,9 @@ func TestRoundTrip(t *testing.T) {
 					p.disks[i].Return()
 				}
 			}
-			require.Equal(t, g.Parity > 0, s.Metrics().RowsReconstructed > 0)
+			if !raceEnabled {
+				require.Equal(t, g.Parity > 0, s.Metrics().RowsReconstructed > 0)
+			}
 		})
 	}
 }
