@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -209,4 +211,97 @@ func TestPowerCut(t *testing.T) {
 		require.NoError(t, s2.Close())
 		require.NoError(t, p2.set.Close())
 	}
+}
+
+// A disk fails while many streams share its segment: each of them writes again
+// what was not durable, whoever met the failure.
+func TestFaultBesideManyStreams(t *testing.T) {
+	leaks(t)
+	r := newRand(t)
+	rounds := 30
+	if raceEnabled {
+		rounds = 5
+	}
+	for range rounds {
+		p := memPool(geometries[3], 7)
+		s, err := New(p.config())
+		require.NoError(t, err)
+		ops := []faultdisk.Op{faultdisk.OpWrite, faultdisk.OpSync, faultdisk.OpExtend, faultdisk.OpWrite | faultdisk.OpSync}
+		p.disks[1].Add(faultdisk.Rule{Ops: ops[r.IntN(len(ops))], Nth: 2 + r.IntN(8), Sticky: true, Err: errIO, After: r.IntN(2) == 0})
+		objects := make([]*object, 8)
+		var wg sync.WaitGroup
+		for i := range objects {
+			data := content(r.Uint64(), 1+r.IntN(16<<10<<r.IntN(8)))
+			wg.Go(func() {
+				var err error
+				if objects[i], err = put(s, data, 50_000); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		require.False(t, t.Failed())
+		require.LessOrEqual(t, len(p.dropped), 2)
+		// Not on the failed disk: two more may go.
+		for _, i := range r.Perm(len(p.disks))[:2] {
+			p.disks[i].Lose()
+		}
+		for _, o := range objects {
+			require.NoError(t, o.check(s, r))
+		}
+		require.NoError(t, s.Close())
+		require.NoError(t, p.set.Close())
+		require.Zero(t, s.Metrics().OpenSegments)
+	}
+}
+
+// slowFile is a file whose extension fails when it is told to.
+type slowFile struct {
+	disk.File
+	begun, end chan struct{}
+	syncs      atomic.Int64
+}
+
+func (f *slowFile) Extend(int64) error {
+	close(f.begun)
+	<-f.end
+	return errIO
+}
+
+func (f *slowFile) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+
+func (f *slowFile) Sync() error {
+	f.syncs.Add(1)
+	return nil
+}
+
+// An extension syncs the file, so its failure may be that of bytes which a Sync
+// beside it was asked for: such a Sync does not count.
+func TestSyncBesideFailingExtension(t *testing.T) {
+	file := &slowFile{begun: make(chan struct{}), end: make(chan struct{})}
+	f := &shard{file: file, ready: 1 << 20}
+	require.NoError(t, f.write(make([]byte, 100), 0, 0))
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := f.extend(2<<20, 2<<20, false); !errors.Is(err, errIO) {
+			t.Error(err)
+		}
+	})
+	<-file.begun
+	synced := make(chan error)
+	go func() {
+		_, err := f.sync()
+		synced <- err
+	}()
+	for file.syncs.Load() == 0 {
+		runtime.Gosched()
+	}
+	close(file.end)
+	require.ErrorIs(t, <-synced, errIO)
+	wg.Wait()
+	// Dead for good.
+	require.ErrorIs(t, f.write(make([]byte, 100), 4096, 0), errIO)
+	_, err := f.sync()
+	require.ErrorIs(t, err, errIO)
+	require.EqualValues(t, 1, file.syncs.Load())
 }

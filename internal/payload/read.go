@@ -9,8 +9,8 @@ import (
 	"github.com/cairnstore/cairn/internal/segment"
 )
 
-// batchBytes is how many object bytes a long read fetches at once: this, and
-// what it takes to fill up rows, once for ReadAt and twice for Copy.
+// batchBytes is how many object bytes a long read fetches at once, cut to whole
+// rows, at least one: once for ReadAt and twice for Copy.
 const batchBytes = 4 << 20
 
 // inlineFrames is how many frames are read one after the other rather than at
@@ -115,9 +115,11 @@ func checkRange(d *segment.Descriptor, e erasure.Extent, from, to int64) error {
 // batchEnd returns where a batch from object byte from on ends: at a row's end
 // or at to.
 func batchEnd(k int, length, from, to int64) int64 {
-	if to-from <= batchBytes {
+	first := erasure.RowOf(k, length, from)
+	last := first + max(1, batchBytes/erasure.RowBytes(k)) - 1
+	if last >= erasure.NumRows(k, length) {
 		return to
 	}
-	r := erasure.RowAt(k, length, erasure.RowOf(k, length, from+batchBytes-1))
+	r := erasure.RowAt(k, length, last)
 	return min(to, r.Data+r.Length)
 }

@@ -234,7 +234,8 @@ func (st *Stream) write(w *window) {
 	w.state = written
 	st.waiting += w.length
 	st.change()
-	due := st.waiting >= st.s.cfg.SyncBytes
+	// The next window would be too much.
+	due := st.waiting > st.s.cfg.SyncBytes-int64(st.s.cfg.WindowBytes)
 	st.mu.Unlock()
 	if due {
 		st.settle()
