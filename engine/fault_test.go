@@ -145,7 +145,8 @@ func (w *syncWatch) fail(c faultdisk.Call) {
 	}
 }
 
-// within runs fn and fails the test with all stacks if it hangs.
+// within runs fn, and ends everything with all stacks if it hangs: nothing would
+// come of closing what hangs.
 func within(t testing.TB, d time.Duration, what string, fn func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -159,7 +160,7 @@ func within(t testing.TB, d time.Duration, what string, fn func()) {
 	case <-done:
 	case <-timer.C:
 		buf := make([]byte, 1<<20)
-		t.Fatalf("%s hangs\n%s", what, buf[:runtime.Stack(buf, true)])
+		panic(fmt.Sprintf("%s: %s hangs\n%s", t.Name(), what, buf[:runtime.Stack(buf, true)]))
 	}
 }
 
