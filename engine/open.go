@@ -52,6 +52,18 @@ func (e *Engine) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if e.log.Created() {
+		// The index is marked as the pool's, so the pool must be there first;
+		// and before that, nothing may be written if the directory is taken.
+		if o.IndexDir != "" {
+			if err := meta.CheckIndex(o.IndexDir, e.log.Pool()); err != nil {
+				return err
+			}
+		}
+		if err := e.log.Claim(ctx); err != nil {
+			return err
+		}
+	}
 	batch := meta.NewBatch()
 	replay := func(g *log.Group) error { return e.replay(batch, g) }
 	if err := e.catchUp(ctx, replay); err != nil {

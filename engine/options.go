@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
 	"slices"
 	"time"
 
@@ -80,6 +81,11 @@ func (o *Options) fill() (*Options, error) {
 			problems = append(problems, fmt.Errorf("disk %d is nil", i))
 		} else if d.Level() < disk.LogCapable {
 			problems = append(problems, fmt.Errorf("disk %v cannot hold the log", d))
+		}
+		for _, other := range c.Disks[:i] {
+			if d != nil && reflect.TypeOf(d).Comparable() && d == other {
+				problems = append(problems, fmt.Errorf("%w: %v", ErrDuplicateDisk, d))
+			}
 		}
 	}
 	if c.Geometry != (erasure.Geometry{}) {

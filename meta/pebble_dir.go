@@ -46,6 +46,13 @@ func claimIndex(fsys *deadlyFS, dir string, pool erasure.PoolID) (*pebble.Lock, 
 	return lock, nil
 }
 
+// CheckIndex returns nil if dir can be the index of pool: it is one, or is empty
+// or missing. It writes nothing. Errors are those of OpenPebble.
+func CheckIndex(dir string, pool erasure.PoolID) error {
+	_, err := checkIndexDir(vfs.Default, dir, pool)
+	return err
+}
+
 // checkIndexDir returns nil if dir is an index of pool, and then whether it is
 // marked as one already: otherwise it is empty or missing.
 func checkIndexDir(fsys vfs.FS, dir string, pool erasure.PoolID) (marked bool, err error) {

@@ -207,7 +207,7 @@ func (l *Log) appendTo(t *tail, h *header, records []byte, payload [][]byte) []d
 		}
 		l.metrics.written.Add(int64(len(bufs[i].B)))
 		l.metrics.syncs.Add(1)
-		return f.file.Sync()
+		return f.sync()
 	}, disks)
 	t.spoiled = len(failed) > 0
 	return failed

@@ -26,7 +26,15 @@ type facts struct {
 	opened map[erasure.SegmentID]*seenSegment
 	// looked: segments whose headers have been read, log segments or not.
 	looked map[erasure.SegmentID]bool
+	// unread: disks that could not be read where a group of a segment should
+	// be: absent, for that segment.
+	unread map[unreadOf]bool
 	err    error // first error that is no statement about a disk
+}
+
+type unreadOf struct {
+	segment erasure.SegmentID
+	disk    disk.ID
 }
 
 type place struct {
@@ -46,7 +54,7 @@ type seenSegment struct {
 // collect lists the shard files of all present disks and reads the opening
 // groups from the newest log segment back to its parent.
 func (l *Log) collect() (*facts, error) {
-	f := &facts{l: l, files: map[erasure.SegmentID][]place{}, opened: map[erasure.SegmentID]*seenSegment{}, looked: map[erasure.SegmentID]bool{}}
+	f := &facts{l: l, files: map[erasure.SegmentID][]place{}, opened: map[erasure.SegmentID]*seenSegment{}, looked: map[erasure.SegmentID]bool{}, unread: map[unreadOf]bool{}}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	var errs []error
@@ -234,7 +242,7 @@ func (f *facts) Absent(id erasure.SegmentID, disks []disk.ID) []disk.ID {
 	page := make([]byte, segment.HeaderSize)
 	for shard, d := range disks {
 		m := f.l.members[d]
-		if m == nil || f.l.goneErr(d) != nil {
+		if m == nil || f.l.goneErr(d) != nil || f.unread[unreadOf{id, d}] {
 			absent = append(absent, d)
 			continue
 		}
@@ -285,6 +293,12 @@ func (f *facts) Groups(id erasure.SegmentID, after, upTo uint64) ([]protocol.Gro
 			g.Whole = sc.whole(h) >= h.data
 		}
 		groups = append(groups, g)
+	}
+	if sc.busy != nil {
+		f.fail(sc.busy)
+	}
+	for shard := range sc.unread {
+		f.unread[unreadOf{id, s.desc.Disks[shard]}] = true
 	}
 	if len(groups) == 0 && sc.proof > after {
 		groups = append(groups, protocol.Group{Acked: sc.proof})

@@ -121,8 +121,14 @@ func (l *Log) identify(seen []found) error {
 	if g := l.cfg.Geometry; g != (erasure.Geometry{}) && g != l.geometry {
 		return fmt.Errorf("%w: the pool was made as %v, not %v", ErrGeometry, l.geometry, g)
 	}
-	if len(blank) > 0 && neverMade(labels) {
-		return l.complete(blank, labels)
+	if len(blank) > 0 && len(blank)+len(labels) == len(seen) {
+		never, err := l.neverMade(labels)
+		if err != nil {
+			return err
+		}
+		if never {
+			return l.complete(blank, labels)
+		}
 	}
 	for _, f := range blank {
 		l.refusals = append(l.refusals, fmt.Errorf("disk %v is empty and not part of the pool", f.disk))
@@ -178,17 +184,19 @@ func (l *Log) create(blank []found, given int) error {
 	if l.geometry.Shards() > given {
 		return fmt.Errorf("%w: %v needs %d disks, %d given", ErrGeometry, l.geometry, l.geometry.Shards(), given)
 	}
+	l.birth = l.cfg.Now().UnixNano()
+	return l.complete(blank, nil)
+}
+
+// complete makes a pool of the empty disks, and of those that an attempt cut
+// short has labelled. It gets an id of its own, so that no disk of an older one
+// is ever taken for a member.
+func (l *Log) complete(blank []found, labels []protocol.Label) error {
 	pool, err := l.randomID()
 	if err != nil {
 		return err
 	}
-	l.pool, l.created, l.birth = pool, true, l.cfg.Now().UnixNano()
-	return l.complete(blank, nil)
-}
-
-// complete gives ids to the empty disks of a pool that was never made to the
-// end; all its disks become members at Start.
-func (l *Log) complete(blank []found, labels []protocol.Label) error {
+	l.pool, l.created = pool, true
 	for _, f := range blank {
 		id, err := l.randomID()
 		if err != nil {
@@ -204,12 +212,19 @@ func (l *Log) complete(blank []found, labels []protocol.Label) error {
 	return nil
 }
 
-// neverMade reports whether the pool's creation was cut short. Start writes the
-// first labels of a new pool without a tail, then the tail's files, then labels
-// that name it, all of them before the first acknowledgement: so one label that
-// names no segment proves that nothing was ever acknowledged.
-func neverMade(labels []protocol.Label) bool {
-	return slices.ContainsFunc(labels, func(l protocol.Label) bool { return len(l.Segments) == 0 })
+// neverMade reports whether the labels are those of a pool whose creation was
+// cut short. Claim writes them to every disk, or fails, before the first labels
+// that name a segment, so as long as a disk is still empty nothing can have
+// been acknowledged. A pool that lost disks is told from that by any label that
+// names a segment, and by any opening group.
+func (l *Log) neverMade(labels []protocol.Label) (bool, error) {
+	for i := range labels {
+		if len(labels[i].Segments) > 0 || labels[i].Acked > 0 || labels[i].Epoch != labels[0].Epoch {
+			return false, nil
+		}
+	}
+	f, err := l.collect()
+	return err == nil && len(f.opened) == 0, err
 }
 
 func sortIDs(ids []disk.ID) {

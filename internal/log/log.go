@@ -81,8 +81,9 @@ type member struct {
 type Log struct {
 	cfg      Config
 	pool     erasure.PoolID
-	created  bool // this open makes the pool: every disk was empty
-	made     bool // the pool exists; else Start makes it, or makes it whole
+	made     bool // the pool existed
+	created  bool // it is being made; until Start has ended
+	claimed  bool // and its first labels are written
 	geometry erasure.Geometry
 	birth    int64 // when the pool was made, unix nanoseconds
 	set      *segment.Set
@@ -171,7 +172,7 @@ func DefaultGeometry(n int) erasure.Geometry {
 // Pool returns the pool's id. It is known after Gather.
 func (l *Log) Pool() erasure.PoolID { return l.pool }
 
-// Created reports whether Start will make the pool: every disk was empty.
+// Created reports whether the pool is being made by this open.
 func (l *Log) Created() bool { return l.created }
 
 // Set returns the disks of the pool and their shard files.

@@ -61,8 +61,12 @@ func (l *Log) Rescue(g *Group, off int64, p []byte, verify func([]byte) bool) er
 	if block < 0 {
 		return fmt.Errorf("%w: range [%d, %d) is in no block", ErrGroup, off, off+int64(len(p)))
 	}
-	if err := l.rebuildRange(g, block, off-g.Blocks[block].Start, p, lost); err == nil && verify(p) {
+	err := l.rebuildRange(g, block, off-g.Blocks[block].Start, p, lost)
+	if err == nil && verify(p) {
 		return nil
+	}
+	if errors.Is(err, disk.ErrBusy) {
+		return err
 	}
 	return l.rebuildVerified(g, block, off-g.Blocks[block].Start, p, verify, lost)
 }
@@ -90,6 +94,9 @@ func (l *Log) rebuildRange(g *Group, block int, at int64, p []byte, lost *LostEr
 		buf := erasure.GetBuffer(int(n))
 		defer buf.Release()
 		if err := l.set.ReadAt(g.Segment, b.Shard, buf.B, b.Offset+at); n > 0 && err != nil {
+			if errors.Is(err, disk.ErrBusy) {
+				return err
+			}
 			lost.add(g.Segment.Disks[b.Shard], err)
 			continue
 		}
@@ -101,7 +108,10 @@ func (l *Log) rebuildRange(g *Group, block int, at int64, p []byte, lost *LostEr
 
 // rebuildVerified rebuilds the whole block from blocks that their tags prove.
 func (l *Log) rebuildVerified(g *Group, block int, at int64, p []byte, verify func([]byte) bool, lost *LostError) error {
-	h := l.headerOf(g)
+	h, err := l.headerOf(g)
+	if err != nil {
+		return err
+	}
 	if h == nil || len(h.parts) != len(g.Blocks) {
 		lost.add(g.Segment.Disks[g.Blocks[block].Shard], errors.New("no header of the group can be read"))
 		return lost
@@ -109,9 +119,14 @@ func (l *Log) rebuildVerified(g *Group, block int, at int64, p []byte, verify fu
 	blocks := make([][]byte, len(g.Blocks))
 	have := 0
 	for i := range g.Blocks {
-		buf, ok := l.block(g.Segment, h, i)
-		if !ok {
-			lost.add(g.Segment.Disks[g.Blocks[i].Shard], errRotten)
+		buf, err := l.block(g.Segment, h, i, func(shard int, p []byte, off int64) error {
+			return l.set.ReadAt(g.Segment, shard, p, off)
+		})
+		if errors.Is(err, disk.ErrBusy) {
+			return err
+		}
+		if err != nil {
+			lost.add(g.Segment.Disks[g.Blocks[i].Shard], err)
 			continue
 		}
 		defer buf.Release()
@@ -156,18 +171,25 @@ func (l *Log) reconstruct(g *Group, blocks [][]byte, block int, p []byte) error 
 	return codec.Reconstruct(blocks, len(p), []int{block}, [][]byte{p})
 }
 
-// headerOf reads the group's header from the first part that shows it.
-func (l *Log) headerOf(g *Group) *header {
+// headerOf reads the group's header from the first part that shows it; nil if
+// none does. The error is a shortage of the host.
+func (l *Log) headerOf(g *Group) (*header, error) {
 	page := make([]byte, maxHeader)
 	for i := range g.Blocks {
 		b := &g.Blocks[i]
-		if b.Part == 0 || l.set.ReadAt(g.Segment, b.Shard, page, b.Part) != nil {
+		if b.Part == 0 {
+			continue
+		}
+		if err := l.set.ReadAt(g.Segment, b.Shard, page, b.Part); err != nil {
+			if errors.Is(err, disk.ErrBusy) {
+				return nil, err
+			}
 			continue
 		}
 		h, err := decodeHeader(page, l.set.Key(g.Segment.ID, b.Shard), l.pool, g.Segment.ID, b.Shard, b.Part)
 		if err == nil && h.first == g.First {
-			return h
+			return h, nil
 		}
 	}
-	return nil
+	return nil, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/cairnstore/cairn/disk"
 	"github.com/cairnstore/cairn/internal/protocol"
 	"github.com/cairnstore/cairn/internal/segment"
 )
@@ -231,6 +232,9 @@ func (l *Log) eachAfter(after, upTo uint64, visit func(prev [32]byte, load func(
 				last, prev = h.last, h.prev
 				load = func() (*Group, error) {
 					b, err := sc.records(h)
+					if errors.Is(err, disk.ErrBusy) {
+						return nil, err
+					}
 					if err != nil {
 						return nil, fmt.Errorf("%w: %w", errHole, err)
 					}

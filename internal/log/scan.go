@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/cairnstore/cairn/disk"
 	"github.com/cairnstore/cairn/erasure"
@@ -23,6 +24,27 @@ type scanner struct {
 	last  uint64   // last sequence walked over
 	hash  [32]byte // chain hash there
 	proof uint64   // highest acknowledged sequence that headers beyond the end carry
+
+	busy   error         // a shortage of the host: what was found missing may be there
+	unread map[int]error // by shard: reads that failed, so that the shard could not speak
+}
+
+// readAt reads from a shard file and remembers what a failure says: nothing
+// about the log if the host is short of something, and of a place beyond the
+// file's end that it was not written.
+func (s *scanner) readAt(shard int, p []byte, off int64) error {
+	err := s.l.set.ReadAt(s.desc, shard, p, off)
+	switch {
+	case err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, disk.ErrBusy):
+		s.busy = err
+	default:
+		if s.unread == nil {
+			s.unread = map[int]error{}
+		}
+		s.unread[shard] = err
+	}
+	return err
 }
 
 func (l *Log) scan(d *segment.Descriptor, first int64, last uint64, hash [32]byte) *scanner {
@@ -71,12 +93,8 @@ func (s *scanner) next() (*header, error) {
 }
 
 func (s *scanner) readHeader(shard int) (*header, error) {
-	err := s.l.set.ReadAt(s.desc, shard, s.page, s.pos[shard])
-	if errors.Is(err, disk.ErrBusy) {
-		return nil, err
-	}
-	if err != nil {
-		return nil, nil // absent, unreadable or past the end of the file
+	if s.readAt(shard, s.page, s.pos[shard]) != nil {
+		return nil, s.busy // else absent, unreadable or past the end of the file
 	}
 	h, err := decodeHeader(s.page, s.l.set.Key(s.desc.ID, shard), s.l.pool, s.desc.ID, shard, s.pos[shard])
 	var format *FormatError
@@ -100,12 +118,15 @@ func (s *scanner) records(h *header) ([]byte, error) {
 		}
 		last = err
 	}
+	if s.busy != nil {
+		return nil, s.busy
+	}
 	return nil, fmt.Errorf("records of sequence %d: %w", h.first, last)
 }
 
 func (s *scanner) recordsAt(h *header, i int) ([]byte, error) {
 	b := make([]byte, h.records)
-	if err := s.l.set.ReadAt(s.desc, h.parts[i].shard, b, h.parts[i].start+h.size()); err != nil {
+	if err := s.readAt(h.parts[i].shard, b, h.parts[i].start+h.size()); err != nil {
 		return nil, err
 	}
 	if ChainHash(h.prev, h.first, h.last, b) != h.hash {
@@ -129,7 +150,7 @@ func (s *scanner) whole(h *header) int {
 func (s *scanner) partWhole(h *header, i int) bool {
 	p := &h.parts[i]
 	page := make([]byte, maxHeader)
-	if s.l.set.ReadAt(s.desc, p.shard, page, p.start) != nil {
+	if s.readAt(p.shard, page, p.start) != nil {
 		return false
 	}
 	mine, err := decodeHeader(page, s.l.set.Key(s.desc.ID, p.shard), s.l.pool, s.desc.ID, p.shard, p.start)
@@ -141,26 +162,27 @@ func (s *scanner) partWhole(h *header, i int) bool {
 			return false
 		}
 	}
-	buf, ok := s.l.block(s.desc, h, i)
-	if ok {
+	buf, err := s.l.block(s.desc, h, i, s.readAt)
+	if err == nil {
 		buf.Release()
 	}
-	return ok
+	return err == nil
 }
 
 // block reads and verifies the block of part i.
-func (l *Log) block(d *segment.Descriptor, h *header, i int) (*erasure.Buffer, bool) {
+func (l *Log) block(d *segment.Descriptor, h *header, i int, readAt func(shard int, p []byte, off int64) error) (*erasure.Buffer, error) {
 	p := &h.parts[i]
-	if p.length < 0 || p.length > maxOpening {
-		return nil, false
-	}
 	buf := erasure.GetBuffer(int(p.length))
 	at := h.blockAt(i)
-	if l.set.ReadAt(d, p.shard, buf.B, at) != nil || l.set.Key(d.ID, p.shard).Tag(at, buf.B) != p.tag {
-		buf.Release()
-		return nil, false
+	err := readAt(p.shard, buf.B, at)
+	if err == nil && l.set.Key(d.ID, p.shard).Tag(at, buf.B) != p.tag {
+		err = errRotten
 	}
-	return buf, true
+	if err != nil {
+		buf.Release()
+		return nil, err
+	}
+	return buf, nil
 }
 
 // payload returns the payload of a group, rebuilt from parity where blocks are
@@ -173,10 +195,13 @@ func (s *scanner) payload(h *header) ([]byte, error) {
 	size := 0
 	for i := range h.parts {
 		size = max(size, int(h.parts[i].length))
-		if buf, ok := s.l.block(s.desc, h, i); ok {
+		if buf, err := s.l.block(s.desc, h, i, s.readAt); err == nil {
 			defer buf.Release()
 			blocks[i] = buf.B
 		}
+	}
+	if s.busy != nil {
+		return nil, s.busy
 	}
 	out := make([]byte, 0, h.payload)
 	for i := range h.data {

@@ -32,10 +32,8 @@ func (l *Log) Start(ctx context.Context, fn func(*Group) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !l.made {
-		if err := l.claim(); err != nil {
-			return err
-		}
+	if err := l.claim(); err != nil {
+		return err
 	}
 	l.keep = l.plan.Named
 	o := &opening{parent: l.plan.End, acked: l.plan.Acked, copies: copies}
@@ -56,9 +54,22 @@ func (l *Log) Start(ctx context.Context, fn func(*Group) error) error {
 	return nil
 }
 
-// claim writes the first labels of a pool that is being made. They name no
-// segment, which proves to a later open that nothing was acknowledged yet.
+// Claim writes the first labels of a pool that is being made, on all of its
+// disks; for any other it does nothing. The labels name no segment, which tells
+// a later open that creation was cut short. Start claims if that was not done.
+func (l *Log) Claim(ctx context.Context) error {
+	l.write.Lock()
+	defer l.write.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return l.claim()
+}
+
 func (l *Log) claim() error {
+	if !l.created || l.claimed {
+		return nil
+	}
 	random, err := l.random()
 	if err != nil {
 		return err
@@ -75,7 +86,18 @@ func (l *Log) claim() error {
 	if len(failed) > 0 {
 		return fmt.Errorf("creating the pool: disk %v: %w", l.named[failed[0].id], failed[0].err)
 	}
+	for _, m := range members {
+		// Two handles of one disk would have overwritten each other's label.
+		got, _, err := m.store.Read()
+		if err != nil {
+			return fmt.Errorf("creating the pool: %w", err)
+		}
+		if got == nil || got.Disk != m.id {
+			return fmt.Errorf("%w: %v does not hold the label that was just written to it", ErrDuplicate, m.disk)
+		}
+	}
 	l.view = &protocol.Membership{Epoch: epoch, View: ids, Next: epoch.Number + 1}
+	l.claimed = true
 	return nil
 }
 
@@ -122,6 +144,11 @@ func (l *Log) advance(o *opening, fresh bool, quorum func(*protocol.Membership, 
 		}
 		if err := harmless(failed); err != nil {
 			return err
+		}
+		if l.created {
+			// A pool begins whole: a member that missed these labels would go
+			// on saying that creation was cut short.
+			return fmt.Errorf("creating the pool: disk %v: %w", l.named[failed[0].id], failed[0].err)
 		}
 		for _, f := range failed {
 			exclude[f.id] = f.err
@@ -193,7 +220,7 @@ func (l *Log) enter(members []disk.ID, t *tail, o *opening, fresh bool, dropped 
 			_ = f.file.Close() // read from now on through the set
 		}
 	}
-	l.tail, l.epochParent, l.pending = t, o.epochParent, false
+	l.tail, l.epochParent, l.pending, l.created = t, o.epochParent, false, false
 	l.view.Settle()
 	l.last, l.hash = o.parent.Last, o.parent.Hash
 	l.keep = []protocol.Named{{ID: t.desc.ID, Parity: t.desc.Geometry.Parity, Disks: t.desc.Disks}}

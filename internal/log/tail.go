@@ -100,7 +100,7 @@ func (l *Log) writeOpening(t *tail, o *opening) []diskError {
 		}
 		l.metrics.written.Add(first)
 		l.metrics.syncs.Add(1)
-		return f.file.Sync()
+		return f.sync()
 	}, t.desc.Disks)
 }
 
@@ -125,6 +125,24 @@ func (f *shardFile) ensure(end, ahead int64) error {
 	}
 	f.ready = size
 	return nil
+}
+
+// sync makes what was written durable. A zero-fill that ran meanwhile has its own
+// sync of the same file, and the kernel reports a failed write-back to one of
+// the two only: its outcome counts as well.
+func (f *shardFile) sync() error {
+	if err := f.file.Sync(); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	busy := f.busy
+	f.mu.Unlock()
+	if busy != nil {
+		<-busy
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
 }
 
 // fillAhead keeps ahead bytes of zeros in front of the append position, in the
