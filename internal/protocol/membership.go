@@ -215,7 +215,7 @@ func (e *epoch) disproved(labels []Label) bool {
 		}
 		// Beside keeps one epoch of each set of disks, which speaks for all.
 		counts := func(v View) bool { return v.Epoch == e.Epoch || slices.Equal(v.Members, e.Members) }
-		if l.Epoch.Number <= e.Epoch.Number || !slices.ContainsFunc(l.Beside, counts) {
+		if l.Epoch.Number < e.Epoch.Number || !slices.ContainsFunc(l.Beside, counts) {
 			return true
 		}
 	}

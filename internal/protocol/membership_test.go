@@ -109,6 +109,8 @@ func TestDecideMembership(t *testing.T) {
 			epoch: "4a", beside: "AB ABX", stale: "ABX"},
 		{name: "the same, half of that epoch absent", labels: map[byte]made{'B': joined, 'X': {view: "3a:ABX"}},
 			epoch: "4a", beside: "AB ABX", stale: "BX", err: ErrStaleQuorum},
+		{name: "an attempt that passes over what is in force", labels: map[byte]made{'A': {"6a:AZ", "4a", []string{"4a:ABC"}}, 'B': pairBC, 'C': pairBC},
+			epoch: "5b", stale: "A"},
 		{name: "an attempt over an attempt", labels: map[byte]made{'A': three6, 'B': three6, 'D': abcde, 'E': abcde},
 			epoch: "6a", beside: "ABC ABCDE", stale: "DE"},
 		{name: "no epoch", labels: map[byte]made{'A': {}}, err: ErrStaleQuorum, none: true},
