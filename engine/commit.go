@@ -25,6 +25,9 @@ type request struct {
 	// The caller's look-up: prev is the key's version as of sequence base.
 	base uint64
 	prev *meta.Version
+	// again: that look-up was too old once. The committer makes the next one
+	// itself if it must, or a busy store could refuse the caller for ever.
+	again bool
 
 	state atomic.Uint32
 	done  chan struct{} // closed when the fields below are set
@@ -108,12 +111,13 @@ func (c *committer) gather() []*request {
 		}
 	}
 	group, size, records := []*request{first}, int64(len(first.payload)), first.recordBytes()
+	count := first.records()
 	if alone(first) {
 		return group
 	}
 	// Callers that the last group woke are about to ask again. Letting them run
 	// first makes groups larger; a lone caller never waits.
-	for yields := 0; len(group) < c.e.opts.GroupRecords/2; {
+	for yields := 0; count < c.e.opts.GroupRecords; {
 		var r *request
 		var open bool
 		select {
@@ -134,7 +138,8 @@ func (c *committer) gather() []*request {
 		}
 		size += int64(len(r.payload))
 		records += r.recordBytes()
-		if alone(r) || size > c.e.opts.GroupBytes || records > maxGroupRecordBytes {
+		count += r.records()
+		if alone(r) || count > c.e.opts.GroupRecords || size > c.e.opts.GroupBytes || records > maxGroupRecordBytes {
 			c.held = r
 			return group
 		}
@@ -159,6 +164,9 @@ func (r *request) recordBytes() int64 {
 	}
 	return int64(n)
 }
+
+// records returns how many records the request may need.
+func (r *request) records() int { return 1 + len(r.segments) }
 
 // alone reports whether r must have a group of its own: what it does depends
 // on all that is before it.
@@ -195,10 +203,19 @@ func (c *committer) admit(r *request) error {
 	if _, ok := c.e.state.BucketByID(r.record.Bucket); !ok {
 		return ErrNoBucket
 	}
-	if r.base < c.recent.floor {
+	if r.base >= c.recent.floor {
+		return nil
+	}
+	if !r.again {
 		return errLookAgain
 	}
-	return nil
+	var err error
+	r.base = c.e.applied.Load()
+	r.prev, err = meta.HeadOf(c.e.index, r.record.Bucket, r.record.Key, nil)
+	if errors.Is(err, meta.ErrNoEntry) {
+		err = nil
+	}
+	return err
 }
 
 // commit makes one group durable, applies it and answers its callers.

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -46,8 +45,11 @@ type Engine struct {
 // index in path/index, geometry 1+0. Loss and rot are detected and named, not
 // repaired.
 func OpenDir(ctx context.Context, path string) (*Engine, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fail("open", "", "", err)
+	}
 	data := filepath.Join(path, "data")
-	if err := os.MkdirAll(data, 0o777); err != nil {
+	if err := filedisk.MakeDir(data); err != nil {
 		return nil, fail("open", "", "", err)
 	}
 	d, err := filedisk.Open(data, nil)

@@ -47,7 +47,9 @@ var (
 	ErrStaleQuorum = protocol.ErrStaleQuorum
 	// ErrLogMissing: absent disks may hold acknowledged data at the log's end.
 	ErrLogMissing = protocol.ErrLogMissing
-	// ErrNoQuorum: too few healthy disks are left to acknowledge a write.
+	// ErrNoQuorum: too few healthy disks are left to acknowledge a write. As
+	// with ErrIndexFailed, a mutation that was on its way may turn out, at the
+	// next open, to have happened whole.
 	ErrNoQuorum = errors.New("too few healthy disks")
 	// ErrIndexFailed: the index was lost while running. Reads and writes stop;
 	// the next Open builds it again. Nothing acknowledged is lost.
@@ -135,6 +137,7 @@ var translations = []struct{ from, to error }{
 	{log.ErrDuplicate, ErrDuplicateDisk},
 	{log.ErrGeometry, ErrOptions},
 	{log.ErrCorrupt, ErrCorrupt},
+	{log.ErrTooLarge, ErrTooLarge},
 	{protocol.ErrStaleQuorum, ErrReadOnly},
 	{protocol.ErrLogMissing, ErrReadOnly},
 	{payload.ErrCorrupt, ErrCorrupt},

@@ -8,7 +8,7 @@ import (
 
 type metrics struct {
 	puts, gets, heads, deletes, lists atomic.Int64
-	bytesPut                          atomic.Int64
+	bytesPut, dead                    atomic.Int64
 	reconstructed, badBlocks          atomic.Int64
 	disksFailed, rebuilds, replayed   atomic.Int64
 }
@@ -45,7 +45,7 @@ func (e *Engine) Metrics() Metrics {
 		Puts: m.puts.Load(), Gets: m.gets.Load(), Heads: m.heads.Load(), Deletes: m.deletes.Load(), Lists: m.lists.Load(),
 		BytesPut: m.bytesPut.Load(),
 		Groups:   l.Groups, Syncs: l.Syncs + p.Syncs, SyncsAhead: l.Extensions,
-		BytesWritten: l.BytesWritten + p.BytesWritten, BytesDead: p.DeadBytes,
+		BytesWritten: l.BytesWritten + p.BytesWritten, BytesDead: p.DeadBytes + m.dead.Load(),
 		Reconstructed: m.reconstructed.Load() + p.RowsReconstructed, BadBlocks: m.badBlocks.Load(), DisksFailed: m.disksFailed.Load(),
 		IndexGets: i.Gets, IndexSteps: i.Seeks + i.Steps, IndexFlushes: i.Flushes, IndexRebuilds: m.rebuilds.Load(), Replayed: m.replayed.Load(),
 	}

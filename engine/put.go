@@ -25,8 +25,9 @@ type PutOptions struct {
 
 // Put stores what r yields, up to its end, as the current version of key, and
 // replaces the version before. When it returns nil the object is durable and
-// visible; after any error nothing is visible, but for a done context, whose
-// error means that nothing happened.
+// visible. An error, that of a done context too, means that nothing happened,
+// but for ErrNoQuorum and ErrIndexFailed, which end the store's writing: what
+// was on its way then is absent or whole after the next open.
 //
 // Keys are 1-1024 bytes of valid UTF-8 (ErrKey). Objects up to PackMax bytes
 // are committed in one round of fdatasyncs, shared with concurrent mutations;
@@ -86,15 +87,46 @@ func (b *Bucket) put(ctx context.Context, bucket meta.Bucket, key string, r io.R
 	} else if q.segments, err = b.e.stream(ctx, o, buf.B[:n], r); err != nil {
 		return nil, err
 	}
-	if err := b.e.change(ctx, q); err != nil {
+	if n := len(q.record.Append(nil)); n > meta.MaxRecord {
+		err = fmt.Errorf("%w: its %d extents make a record of %d bytes, at most %d fit", ErrTooLarge, len(o.Extents), n, meta.MaxRecord)
+	} else {
+		err = b.e.change(ctx, q)
+	}
+	if err != nil {
+		b.e.dead(q)
 		return nil, err
 	}
 	info := infoOf(b.name, key, &meta.Version{ID: q.id, Modified: q.when, Object: *o})
 	info.Metadata, info.Survives = maps.Clone(opts.Metadata), q.group.Survives
 	for _, d := range q.segments {
-		info.Survives = min(info.Survives, d.Geometry.Parity)
+		info.Survives = min(info.Survives, b.e.survives(d))
 	}
 	return info, nil
+}
+
+// survives returns how many more disks of a segment can be lost: its parity,
+// less those that were dropped while it was written.
+func (e *Engine) survives(d *segment.Descriptor) int {
+	n := d.Geometry.Parity
+	for _, id := range d.Disks {
+		if _, live := e.log.Set().Disk(id); !live {
+			n--
+		}
+	}
+	return max(n, 0)
+}
+
+// dead counts the space of a stream that was not committed.
+func (e *Engine) dead(q *request) {
+	geometry := map[erasure.SegmentID]erasure.Geometry{}
+	for _, d := range q.segments {
+		geometry[d.ID] = d.Geometry
+	}
+	for _, x := range q.record.Object.Extents {
+		if g := geometry[x.Segment]; g.Data > 0 {
+			e.metrics.dead.Add(erasure.ExtentSize(g.Data, x.Length) * int64(g.Shards()))
+		}
+	}
 }
 
 // change looks up the key's current version and commits q; if other changes
@@ -111,6 +143,7 @@ func (e *Engine) change(ctx context.Context, q *request) error {
 		if err = e.submit(ctx, q); !errors.Is(err, errLookAgain) {
 			return err
 		}
+		q.again = true
 	}
 }
 
