@@ -71,7 +71,7 @@ func (s *Store) write(g *open, w *window) error {
 		return err
 	})
 	if err == nil {
-		err = g.err() // another stream's failure
+		err = g.err() // another stream's failure: sync would say so too
 	}
 	return err
 }
