@@ -11,8 +11,6 @@ import (
 	"time"
 )
 
-const defaultHistories = 50_000
-
 var (
 	histories = flag.Int("histories", defaultHistories, "histories that TestModel runs")
 	firstSeed = flag.Uint64("seed", 1, "seed of the first history")
@@ -38,7 +36,7 @@ func TestModel(t *testing.T) {
 	if f := shortest(failures); f != nil {
 		t.Fatalf("%d histories failed; the shortest:\n%s", len(failures), explain(f, 0))
 	}
-	if *histories >= 10_000 && !events.Complete() {
+	if *histories >= 5_000 && !events.Complete() {
 		t.Error("something never happened")
 	}
 }
