@@ -87,6 +87,7 @@ func (l *Log) look() []found {
 func (l *Log) identify(seen []found) error {
 	var labels []protocol.Label
 	var blank []found
+	var foreign error
 	byID := map[disk.ID]disk.Disk{}
 	for _, f := range seen {
 		var format *label.FormatError
@@ -105,8 +106,8 @@ func (l *Log) identify(seen []found) error {
 				return fmt.Errorf("%w: %v and %v are both disk %v", ErrDuplicate, other, f.disk, f.label.Disk)
 			}
 			byID[f.label.Disk] = f.disk
-			if len(labels) > 0 && labels[0].Pool != f.label.Pool {
-				return fmt.Errorf("%w: %v is of pool %x, %v of pool %x", ErrForeignDisk,
+			if len(labels) > 0 && labels[0].Pool != f.label.Pool && foreign == nil {
+				foreign = fmt.Errorf("%w: %v is of pool %x, %v of pool %x", ErrForeignDisk,
 					byID[labels[0].Disk], labels[0].Pool, f.disk, f.label.Pool)
 			}
 			labels = append(labels, *f.label)
@@ -121,7 +122,7 @@ func (l *Log) identify(seen []found) error {
 	if g := l.cfg.Geometry; g != (erasure.Geometry{}) && g != l.geometry {
 		return fmt.Errorf("%w: the pool was made as %v, not %v", ErrGeometry, l.geometry, g)
 	}
-	if len(blank) > 0 && len(blank)+len(labels) == len(seen) {
+	if (len(blank) > 0 || foreign != nil) && len(blank)+len(labels) == len(seen) {
 		never, err := l.neverMade(labels)
 		if err != nil {
 			return err
@@ -129,6 +130,9 @@ func (l *Log) identify(seen []found) error {
 		if never {
 			return l.complete(blank, labels)
 		}
+	}
+	if foreign != nil {
+		return foreign
 	}
 	for _, f := range blank {
 		l.refusals = append(l.refusals, fmt.Errorf("disk %v is empty and not part of the pool", f.disk))
@@ -213,18 +217,28 @@ func (l *Log) complete(blank []found, labels []protocol.Label) error {
 }
 
 // neverMade reports whether the labels are those of a pool whose creation was
-// cut short. Claim writes them to every disk, or fails, before the first labels
+// cut short, or of several attempts at it. Claim writes them to every disk, or fails, before the first labels
 // that name a segment, so as long as a disk is still empty nothing can have
 // been acknowledged. A pool that lost disks is told from that by any label that
 // names a segment, and by any opening group.
 func (l *Log) neverMade(labels []protocol.Label) (bool, error) {
+	attempts := map[erasure.PoolID]protocol.Epoch{}
 	for i := range labels {
-		if len(labels[i].Segments) > 0 || labels[i].Acked > 0 || labels[i].Epoch != labels[0].Epoch {
+		epoch, met := attempts[labels[i].Pool]
+		if len(labels[i].Segments) > 0 || labels[i].Acked > 0 || (met && labels[i].Epoch != epoch) {
 			return false, nil
 		}
+		attempts[labels[i].Pool] = labels[i].Epoch
 	}
-	f, err := l.collect()
-	return err == nil && len(f.opened) == 0, err
+	own := l.pool
+	defer func() { l.pool = own }()
+	for l.pool = range attempts {
+		f, err := l.collect()
+		if err != nil || len(f.opened) > 0 {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 func sortIDs(ids []disk.ID) {
