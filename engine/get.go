@@ -70,6 +70,9 @@ func (e *Engine) readPacked(v *meta.Version) (*erasure.Buffer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if v.Size > log.MaxPayload || int(v.Shard) >= len(d.Disks) {
+		return nil, contradiction("object of %d bytes on shard %d of a log segment of %d", v.Size, v.Shard, len(d.Disks))
+	}
 	buf := erasure.GetBuffer(int(v.Size))
 	right := func(p []byte) bool { return blake3.Sum256(p) == v.Hash }
 	err = e.log.Set().ReadAt(d, int(v.Shard), buf.B, v.FileOffset)
@@ -103,6 +106,9 @@ func (e *Engine) rescue(v *meta.Version, p []byte, right func([]byte) bool) erro
 	}
 	g := &log.Group{First: m.First, Last: m.Last, Segment: d, Data: m.Data, Parity: m.Parity, Payload: m.Payload}
 	for _, b := range m.Blocks {
+		if int(b.Shard) >= len(d.Disks) || b.Length > log.MaxPayload {
+			return contradiction("group at sequence %d has %d bytes on shard %d of %d", m.First, b.Length, b.Shard, len(d.Disks))
+		}
 		g.Blocks = append(g.Blocks, log.Block{Shard: int(b.Shard), Offset: b.Offset, Length: b.Length, Start: b.Start, Part: b.Part})
 	}
 	if err := e.log.Rescue(g, int64(v.Offset), p, right); err != nil {
@@ -110,6 +116,11 @@ func (e *Engine) rescue(v *meta.Version, p []byte, right func([]byte) bool) erro
 	}
 	e.metrics.reconstructed.Add(1)
 	return nil
+}
+
+// contradiction is the error for an index entry that verifies and cannot be.
+func contradiction(format string, args ...any) error {
+	return &both{ErrIndexFailed, fmt.Errorf(format, args...)}
 }
 
 // Object is an open version of an object, or a range of it: an io.ReadSeekCloser,
