@@ -49,7 +49,7 @@ type Store struct {
 // NewStore returns the label store of d. It touches nothing.
 func NewStore(d disk.Disk) *Store { return &Store{disk: d} }
 
-// Read looks at the disk without writing. The label is non-nil only when the
+// Read looks at the disk without writing; what it returns is durable. The label is non-nil only when the
 // state is Labelled; the error describes Foreign and Damaged, is a *FormatError
 // for a newer label, or reports that the disk could not be read.
 func (s *Store) Read() (*protocol.Label, State, error) {
@@ -80,6 +80,16 @@ func (s *Store) Read() (*protocol.Label, State, error) {
 	case err != nil:
 		return nil, 0, err
 	case newest != nil:
+		// A power cut must not take back what is now judged on: it may so far
+		// be in the page cache only.
+		for _, f := range s.files {
+			if f == nil {
+				continue
+			}
+			if err := f.Sync(); err != nil {
+				return nil, 0, err
+			}
+		}
 		return newest, Labelled, nil
 	case untouched && others == "":
 		return nil, Blank, nil // the first label was never completed
