@@ -106,8 +106,16 @@ func (w *world) follow() {
 // some returns a random choice of at most n disks.
 func (w *world) some(n int) []int { return w.rand.Perm(len(w.mems))[:w.rand.IntN(n+1)] }
 
-// restart cuts the power.
-func (w *world) restart() { w.rig.restart(w.rand) }
+// restart cuts the power. Or it is only the process that dies, and what was not
+// synced is still there, until the power goes some other time.
+func (w *world) restart() {
+	if w.rand.IntN(3) > 0 {
+		w.rig.restart(w.rand)
+		return
+	}
+	w.machine = w.machine.Kill()
+	w.mems = w.machine.Disks()
+}
 
 // survive opens the store after a power cut without the absent disks, and
 // compares it with the model. The power may go again meanwhile.

@@ -212,6 +212,6 @@ func (l *life) end() {
 	case "power cut":
 		w.machine.Cut()
 		_ = l.e.Close()
-		w.restart()
+		w.restart() // which may be a kill in mid-operation
 	}
 }
