@@ -157,13 +157,24 @@ func (d *demo) lose(ctx context.Context) error {
 // destroy removes a directory and the bytes of its files. Removing the names
 // alone would prove little: whoever has a file open can read it as before.
 func destroy(dir string) error {
+	// The store is running: files may come and go meanwhile.
+	gone := func(err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
 	err := filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
-			return err
+			return gone(err)
 		}
-		return os.Truncate(p, 0)
+		return gone(os.Truncate(p, 0))
 	})
-	return errors.Join(err, os.RemoveAll(dir))
+	removed := os.RemoveAll(dir)
+	for try := 0; removed != nil && try < 10; try++ {
+		removed = os.RemoveAll(dir)
+	}
+	return errors.Join(err, removed)
 }
 
 func (d *demo) printf(format string, args ...any) {
