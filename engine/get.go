@@ -172,7 +172,7 @@ func (o *Object) Read(p []byte) (int, error) {
 	}
 	if o.pos < o.aheadAt || o.pos >= o.aheadAt+int64(o.aheadN) {
 		if o.ahead == nil {
-			o.ahead = erasure.GetBuffer(readAhead)
+			o.ahead = erasure.GetBuffer(int(min(readAhead, o.length)))
 		}
 		n := min(readAhead, o.length-o.pos)
 		o.aheadN = 0
