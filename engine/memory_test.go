@@ -140,7 +140,7 @@ func (r *tiled) Read(p []byte) (int, error) {
 func TestStreamMemory(t *testing.T) {
 	size := int64(1 << 30)
 	if raceEnabled {
-		size = 256 << 20
+		size = 128 << 20
 	}
 	streamInAndOut(t, size)
 }
