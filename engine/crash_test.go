@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cairnstore/cairn/disk/faultdisk"
 	"github.com/cairnstore/cairn/disk/memdisk"
 )
 
@@ -294,6 +295,42 @@ func TestCrashWhileDropping(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestCrashAfterKill kills the process that makes a pool when the first segment
+// is written in all its shards and synced in none. The next process goes on from
+// it, and the power cut that follows takes nothing away.
+func TestCrashAfterKill(t *testing.T) {
+	w := newWorld(t, 2, 1, 48)
+	hold, entered := make(chan struct{}), make(chan struct{}, 100)
+	o := w.opts
+	o.Disks = w.wrap()
+	for _, f := range w.faults {
+		f.Add(faultdisk.Rule{Ops: faultdisk.OpSync, Name: "s-*", Block: hold, Hook: func(faultdisk.Call) { entered <- struct{}{} }})
+	}
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		if e, err := Open(context.Background(), &o); err == nil {
+			_ = e.Close()
+		}
+	}()
+	for range w.mems {
+		<-entered
+	}
+	w.machine = w.machine.Kill()
+	w.mems = w.machine.Disks()
+	close(hold)
+	<-opened
+	e := w.open()
+	require.False(t, e.Status().ReadOnly)
+	w.put(e, "x", 1000)
+	w.machine = w.machine.RestartWith(func(*memdisk.Disk, string, int64) bool { return false })
+	w.mems = w.machine.Disks()
+	_ = e.Close()
+	e = w.open(1)
+	require.False(t, e.Status().ReadOnly, "%v", e.Status().Reason)
+	w.expect(e)
 }
 
 // TestCrashWithIndexOnDisk is the same with an index that outlives the power

@@ -233,6 +233,37 @@ func TestF08RotBeyondM(t *testing.T) {
 	}
 }
 
+// TestF08RottenTail: no copy of the last group but one is left, and nothing but
+// the header of the group after it, on a disk that it is not on, tells that it
+// was acknowledged. The log does not end there: it is missing.
+func TestF08RottenTail(t *testing.T) {
+	w := newWorld(t, 2, 2, 47)
+	e := w.open()
+	w.learnNames(e)
+	for _, key := range []string{"x", "y", "z"} {
+		w.put(e, key, 1000)
+	}
+	b, _ := e.state.Bucket(testBucket)
+	v, err := meta.HeadOf(e.index, b.ID, "y", nil)
+	require.NoError(t, err)
+	g, err := meta.GroupAt(e.index, v.Group, nil)
+	require.NoError(t, err)
+	d, err := e.descriptor(g.Segment)
+	require.NoError(t, err)
+	images := w.images() // before a Close could tell in the labels
+	require.NoError(t, e.Close())
+	w.putBack(images)
+	for _, b := range g.Blocks {
+		w.rot(place{w.names[d.Disks[b.Shard].String()], segment.FileName(d.ID, int(b.Shard)), b.Part, b.Part + 200}, 50)
+	}
+	before := w.dump()
+	e = w.open()
+	refused(t, e, ErrLogMissing)
+	require.NoError(t, checkObject(e.Bucket(testBucket), "x", w.model.buckets[testBucket]["x"]))
+	require.NoError(t, e.Close())
+	w.same(before)
+}
+
 // TestF09Labels: of the four copies of every label one is enough, and a disk of
 // which none is left is not joined but does no harm.
 func TestF09Labels(t *testing.T) {
