@@ -250,12 +250,19 @@ func TestCrashAtEveryOperation(t *testing.T) {
 		stride int64
 	}{{1, 0, 19}, {1, 1, 41}, {2, 1, 41}, {4, 2, 67}} {
 		t.Run(fmt.Sprintf("%d+%d/40", g.k, g.m), func(t *testing.T) {
-			crashEverywhere(t, g.k, g.m, false, history(uint64(g.k), 40), 1, 1)
+			stride := int64(1)
+			if raceEnabled && !*long {
+				stride = 7 // ten times as slow, and nothing races more for being done everywhere
+			}
+			crashEverywhere(t, g.k, g.m, false, history(uint64(g.k), 40), 1, stride)
 		})
 		t.Run(fmt.Sprintf("%d+%d/200", g.k, g.m), func(t *testing.T) {
 			stride, first := g.stride, int64(g.k+2)
-			if *long {
+			switch {
+			case *long:
 				stride, first = 1, 1
+			case raceEnabled:
+				stride *= 5
 			}
 			crashEverywhere(t, g.k, g.m, false, history(7*uint64(g.k), 200), first, stride)
 		})

@@ -17,8 +17,11 @@ import (
 // now and then. With -long it takes hours.
 func TestBigRandomHistories(t *testing.T) {
 	n := uint64(8)
-	if *long {
+	switch {
+	case *long:
 		n = 20_000
+	case raceEnabled:
+		n = 4
 	}
 	seen := map[string]int{}
 	for _, g := range []struct{ k, m int }{{4, 2}, {2, 2}, {2, 1}, {1, 1}, {1, 0}, {3, 3}} {

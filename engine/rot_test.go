@@ -112,6 +112,10 @@ func (w *world) stripes(e *Engine) map[string][][]place {
 // TestF07Rot flips bits in every kind of place, in up to m shards of a stripe,
 // under a running store and before an open without an index: every byte is read.
 func TestF07Rot(t *testing.T) {
+	trials := 3
+	if raceEnabled {
+		trials = 1
+	}
 	for _, g := range lossGeometries {
 		t.Run(fmt.Sprintf("%d+%d", g.k, g.m), func(t *testing.T) {
 			w := newWorld(t, g.k, g.m, 44)
@@ -130,7 +134,7 @@ func TestF07Rot(t *testing.T) {
 			w.expect(e)
 			for _, kind := range slices.Sorted(maps.Keys(stripes)) {
 				list := stripes[kind]
-				for trial := range 3 {
+				for trial := range trials {
 					w.putBack(images)
 					e := w.open()
 					flipped := map[place]bool{}
