@@ -244,7 +244,7 @@ func TestFaultRunning(t *testing.T) {
 
 // someDisks returns the disks that the fault loops disturb, one at a time.
 func someDisks(g erasure.Geometry) (disks []int) {
-	if !*long && g.Data > 1 {
+	if !*long {
 		return []int{1}
 	}
 	for d := range g.Shards() {
@@ -256,10 +256,16 @@ func someDisks(g erasure.Geometry) (disks []int) {
 // nextFault returns the number of the next call to fail: every one of the first
 // few, and then fewer, unless there is time.
 func nextFault(n int) int {
-	if *long || n < 4 {
+	switch {
+	case *long:
 		return n + 1
+	case raceEnabled: // ten times slower, and looking for something else
+		return 2*n + 1
+	case n < 4:
+		return n + 1
+	default:
+		return n + 1 + n/3
 	}
-	return n + 1 + n/3
 }
 
 // faultCase runs a step under one rule and reports whether the rule fired.
@@ -426,7 +432,7 @@ func TestFaultCreating(t *testing.T) {
 func TestFaultTwoDisks(t *testing.T) {
 	base := newFaultRig(t, erasure.Geometry{Data: 4, Parity: 2})
 	for _, step := range faultSteps[:5] {
-		for n := 1; n <= 6; n++ {
+		for n := 1; n <= 6; n = nextFault(n) {
 			for _, ops := range [][2]faultdisk.Op{
 				{faultdisk.OpWrite, faultdisk.OpWrite}, {faultdisk.OpSync, faultdisk.OpSync}, {faultdisk.OpWrite, faultdisk.OpSync},
 				{faultdisk.OpCreate, faultdisk.OpSync}, {faultdisk.OpAll &^ faultdisk.OpClose, faultdisk.OpAll &^ faultdisk.OpClose},
