@@ -66,8 +66,11 @@ func TestRottenIndex(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	ctx := context.Background()
 	rounds := 400
-	if *long {
+	switch {
+	case *long:
 		rounds = 100000
+	case raceEnabled:
+		rounds = 80
 	}
 	var f *faultRig
 	var e *Engine
