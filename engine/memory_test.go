@@ -81,13 +81,16 @@ func onFiles(t testing.TB) *Engine {
 func streamInAndOut(t *testing.T, size int64) {
 	e := onFiles(t)
 	b := bucketOf(t, e, "bucket")
-	const limit = 64 << 20
+	limit := int64(64 << 20)
+	if raceEnabled {
+		limit *= 2 // the race detector makes sync.Pool drop buffers at random
+	}
 	step := func(name string, fn func()) {
 		w, start := watchHeap(), time.Now()
 		fn()
 		grown, took := w.grown(), time.Since(start)
 		t.Logf("%s: %d MiB in %v, %.0f MB/s, heap grown by %d MiB", name, size>>20, took.Round(time.Millisecond), float64(size)/1e6/took.Seconds(), grown>>20)
-		require.Less(t, grown, int64(limit), name)
+		require.Less(t, grown, limit, name)
 	}
 	var info *ObjectInfo
 	step("in", func() {
