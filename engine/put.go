@@ -87,12 +87,7 @@ func (b *Bucket) put(ctx context.Context, bucket meta.Bucket, key string, r io.R
 	} else if q.segments, err = b.e.stream(ctx, o, buf.B[:n], r); err != nil {
 		return nil, err
 	}
-	if n := len(q.record.Append(nil)); n > meta.MaxRecord {
-		err = fmt.Errorf("%w: its %d extents make a record of %d bytes, at most %d fit", ErrTooLarge, len(o.Extents), n, meta.MaxRecord)
-	} else {
-		err = b.e.change(ctx, q)
-	}
-	if err != nil {
+	if err := b.e.change(ctx, q); err != nil {
 		b.e.dead(q)
 		return nil, err
 	}
@@ -132,6 +127,13 @@ func (e *Engine) dead(q *request) {
 // change looks up the key's current version and commits q; if other changes
 // overtook the look-up by far, it looks again.
 func (e *Engine) change(ctx context.Context, q *request) error {
+	// What is longer could be written, and not read back. Only an object of very
+	// many extents gets there.
+	if o := q.record.Object; o != nil && len(o.Extents) > 0 {
+		if n := len(q.record.Append(nil)); n > meta.MaxRecord {
+			return fmt.Errorf("%w: %d extents make a record of %d bytes, at most %d fit", ErrTooLarge, len(o.Extents), n, meta.MaxRecord)
+		}
+	}
 	for {
 		var err error
 		q.base = e.applied.Load()

@@ -13,6 +13,7 @@ import (
 	"github.com/cairnstore/cairn/disk"
 	"github.com/cairnstore/cairn/disk/faultdisk"
 	"github.com/cairnstore/cairn/disk/memdisk"
+	"github.com/cairnstore/cairn/meta"
 )
 
 // A disk that fails its labels while the pool is made, and an empty disk later:
@@ -178,4 +179,29 @@ func TestStreamWithoutCommitIsDead(t *testing.T) {
 	}}, nil)
 	require.ErrorIs(t, err, ErrNoBucket)
 	require.GreaterOrEqual(t, e.Metrics().BytesDead, int64(3<<19))
+}
+
+// A record that the log could not give back is refused before it is written.
+func TestRecordLimit(t *testing.T) {
+	r := newRig(t, 2, 1)
+	e := r.open()
+	b := bucketOf(t, e, "bucket")
+	_, err := b.PutBytes(context.Background(), "striped", content(1, 200<<10), nil)
+	require.NoError(t, err)
+	k, _ := e.state.Bucket("bucket")
+	v, err := meta.HeadOf(e.index, k.ID, "striped", nil)
+	require.NoError(t, err)
+	o := &meta.Object{}
+	for range 200_000 {
+		o.Extents = append(o.Extents, v.Extents[0])
+		o.Size += v.Extents[0].Length
+	}
+	q := &request{record: meta.Record{Kind: meta.KindPut, Bucket: k.ID, Key: "huge", Object: o}}
+	require.ErrorIs(t, e.change(context.Background(), q), ErrTooLarge)
+	e = r.reopen(e)
+	_, err = e.Bucket("bucket").Head(context.Background(), "huge", nil)
+	require.ErrorIs(t, err, ErrNotFound)
+	got, err := read(e.Bucket("bucket"), "striped")
+	require.NoError(t, err)
+	require.Equal(t, content(1, 200<<10), got)
 }

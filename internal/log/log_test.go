@@ -273,3 +273,29 @@ func TestShortageInMidGroup(t *testing.T) {
 		}
 	}
 }
+
+// A zero-fill beside an append syncs the same file, and the kernel tells only
+// one of the two of a failed write-back: the append must not be acknowledged on
+// the word of its own sync while the other's is still to come.
+func TestZeroFillFailsBesideAppend(t *testing.T) {
+	r := newRig(t, 1, 0, 0)
+	l, _, err := r.open()
+	require.NoError(t, err)
+	hold := make(chan struct{})
+	extending := make(chan struct{})
+	r.faults[0].Add(faultdisk.Rule{Ops: faultdisk.OpExtend, Nth: 1, Block: hold, Err: errors.New("EIO"),
+		Hook: func(faultdisk.Call) { close(extending) }})
+	r.mustPut(l, 1, 100) // begins a zero-fill
+	<-extending
+	synced := make(chan struct{})
+	r.faults[0].Add(faultdisk.Rule{Ops: faultdisk.OpSync, Nth: 1, Hook: func(faultdisk.Call) { close(synced) }})
+	outcome := make(chan error, 1)
+	go func() {
+		_, err := r.put(l, 1, 100)
+		outcome <- err
+	}()
+	<-synced
+	close(hold)
+	require.ErrorIs(t, <-outcome, ErrNoQuorum)
+	require.NoError(t, l.Close())
+}
