@@ -217,6 +217,8 @@ func TestF21EmptyDisk(t *testing.T) {
 	require.False(t, s.ReadOnly)
 	require.Equal(t, "3+2", s.Geometry)
 	require.Contains(t, said.String(), "blank")
+	require.Len(t, s.NotJoined, 1)
+	require.ErrorContains(t, s.NotJoined[0], "blank")
 	w.fill(e, 20)
 	w.expect(e)
 	require.Empty(t, dump(t, blank), "written to")

@@ -17,6 +17,9 @@ type Status struct {
 	Reason   error // why the store is read-only; matches the sentinels
 	Epoch    uint64
 	Disks    []DiskStatus
+	// NotJoined says which of the disks given to Open are not members, and
+	// why: a damaged label, an unreadable disk, an empty one beside a pool.
+	NotJoined []error
 	// Geometry of new segments, and the pool's own: fewer data shards while
 	// disks are missing. Survives is how many further disks a new object
 	// survives.
@@ -36,6 +39,7 @@ func (e *Engine) Status() Status {
 	s := Status{
 		Pool: hex.EncodeToString(l.Pool[:]), Epoch: l.Epoch, Geometry: l.Geometry.String(), FullGeometry: l.Wanted.String(),
 		Survives: l.Geometry.Parity, Sequence: e.applied.Load(),
+		NotJoined:    l.NotJoined,
 		GarbageFiles: e.garbageFiles, GarbageBytes: e.garbageBytes,
 	}
 	if err := e.writable(); err != nil {

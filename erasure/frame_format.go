@@ -26,6 +26,9 @@ const keyMaterialSize = len(PoolID{}) + SegmentIDSize + 2
 // noKeyID is the only key id so far: the data is not encrypted.
 const noKeyID = 0
 
+// AlignUp rounds a file offset or length up to a multiple of Align.
+func AlignUp(n int64) int64 { return (n + Align - 1) &^ (Align - 1) }
+
 // FrameLen returns the length of the frame that carries dataLen bytes: data
 // and trailer, rounded up to [Align]. It is at most [FrameSize] if dataLen is
 // at most [FrameData].

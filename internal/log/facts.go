@@ -140,7 +140,7 @@ func (f *facts) look(id erasure.SegmentID) *seenSegment {
 				continue
 			}
 			d := h.Descriptor
-			s = &seenSegment{desc: &d, opening: o, seen: make([]bool, len(d.Disks)), first: alignUp(segment.HeaderSize + h.BodyLength)}
+			s = &seenSegment{desc: &d, opening: o, seen: make([]bool, len(d.Disks)), first: erasure.AlignUp(segment.HeaderSize + h.BodyLength)}
 			s.facts = protocol.Opening{Disks: d.Disks, Parity: d.Geometry.Parity, Parent: o.parent, Acked: o.acked}
 			for _, c := range o.copies {
 				s.facts.Copies = append(s.facts.Copies, protocol.Span{First: c.first, Last: c.last})

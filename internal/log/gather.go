@@ -97,7 +97,7 @@ func (l *Log) identify(seen []found) error {
 		case errors.As(f.err, &format), errors.Is(f.err, disk.ErrBusy):
 			return f.err
 		case f.state == label.Damaged, f.err != nil:
-			l.refusals = append(l.refusals, fmt.Errorf("disk %v not joined: %w", f.disk, f.err))
+			l.notJoined = append(l.notJoined, fmt.Errorf("disk %v not joined: %w", f.disk, f.err))
 			l.cfg.Logger.Warn("disk not joined", "disk", f.disk.String(), "error", f.err)
 		case f.state == label.Blank:
 			blank = append(blank, f)
@@ -135,7 +135,7 @@ func (l *Log) identify(seen []found) error {
 		return foreign
 	}
 	for _, f := range blank {
-		l.refusals = append(l.refusals, fmt.Errorf("disk %v is empty and not part of the pool", f.disk))
+		l.notJoined = append(l.notJoined, fmt.Errorf("disk %v is empty and not part of the pool", f.disk))
 		l.cfg.Logger.Warn("empty disk ignored", "disk", f.disk.String())
 	}
 	l.made = true
@@ -176,7 +176,7 @@ func (l *Log) labels() []protocol.Label {
 func (l *Log) create(blank []found, given int) error {
 	if len(blank) < given {
 		return fmt.Errorf("%w: no disk has a readable label, and only %d of %d are empty: %w",
-			ErrForeignDisk, len(blank), given, errors.Join(l.refusals...))
+			ErrForeignDisk, len(blank), given, errors.Join(l.notJoined...))
 	}
 	l.geometry = l.cfg.Geometry
 	if l.geometry == (erasure.Geometry{}) {

@@ -101,7 +101,7 @@ func (h *header) blockAt(i int) int64 {
 }
 
 // end returns where part i ends, rounded up to the next group's boundary.
-func (h *header) end(i int) int64 { return alignUp(h.blockAt(i) + h.parts[i].length) }
+func (h *header) end(i int) int64 { return erasure.AlignUp(h.blockAt(i) + h.parts[i].length) }
 
 // encode appends the header of part i, sealed with the key of its shard.
 func (h *header) encode(b []byte, i int, key *erasure.Key) []byte {
@@ -223,8 +223,6 @@ func ChainHash(prev [32]byte, first, last uint64, records []byte) [32]byte {
 
 // chainers holds hashers in DeriveKey mode for chainContext: 10 KB each.
 var chainers = sync.Pool{New: func() any { return blake3.NewDeriveKey(chainContext) }}
-
-func alignUp(n int64) int64 { return (n + erasure.Align - 1) &^ (erasure.Align - 1) }
 
 func boolByte(b bool) byte {
 	if b {

@@ -110,12 +110,14 @@ type Log struct {
 	hash    [32]byte
 	rotate  int
 
-	state    sync.RWMutex // guards the rest; taken after write
-	refusal  error        // why the log may only be read; nil: it may be written
-	live     []disk.ID    // disks that may be written, sorted
-	gone     map[disk.ID]error
-	ids      erasure.SegmentID // last id given out
-	refusals []error
+	state   sync.RWMutex // guards the rest; taken after write
+	refusal error        // why the log may only be read; nil: it may be written
+	live    []disk.ID    // disks that may be written, sorted
+	gone    map[disk.ID]error
+	ids     erasure.SegmentID // last id given out
+	// notJoined: disks given that are damaged, unreadable or empty beside a
+	// pool. It does not change after Gather.
+	notJoined []error
 
 	background sync.WaitGroup
 	metrics    metrics
@@ -223,14 +225,15 @@ type Status struct {
 	Geometry erasure.Geometry // of new segments; zero if none can be made
 	Wanted   erasure.Geometry // the pool's
 	Refusal  error
-	Named    []erasure.SegmentID
+	// NotJoined says which of the disks given are not members, and why.
+	NotJoined []error
 }
 
 // Status returns the membership as it is now.
 func (l *Log) Status() Status {
 	l.state.RLock()
 	defer l.state.RUnlock()
-	s := Status{Pool: l.pool, Epoch: l.ids.Epoch, Wanted: l.geometry, Refusal: l.refusal}
+	s := Status{Pool: l.pool, Epoch: l.ids.Epoch, Wanted: l.geometry, Refusal: l.refusal, NotJoined: slices.Clone(l.notJoined)}
 	s.Geometry, _ = l.geometryFor(len(l.live))
 	for id, name := range l.named {
 		d := DiskStatus{ID: id, Name: name, Live: slices.Contains(l.live, id), Err: l.gone[id]}

@@ -81,7 +81,7 @@ func eachShard(n int, fn func(shard int) error, disks []disk.ID) []diskError {
 // writeOpening makes the opening group durable in every shard file.
 func (l *Log) writeOpening(t *tail, o *opening) []diskError {
 	body := o.append(make([]byte, 0, openingFixed+64))
-	first := alignUp(segment.HeaderSize + int64(len(body)))
+	first := erasure.AlignUp(segment.HeaderSize + int64(len(body)))
 	sum := blake3.Sum256(body)
 	return eachShard(len(t.files), func(shard int) error {
 		f := t.files[shard]
@@ -119,7 +119,7 @@ func (f *shardFile) ensure(end, ahead int64) error {
 	if f.err != nil || f.ready >= end {
 		return f.err
 	}
-	size := alignUp(end + ahead)
+	size := erasure.AlignUp(end + ahead)
 	if err := f.file.Extend(size); err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (l *Log) fillAhead(f *shardFile) {
 	}
 	done := make(chan struct{})
 	f.busy = done
-	size := alignUp(f.pos + ahead + ahead/2)
+	size := erasure.AlignUp(f.pos + ahead + ahead/2)
 	l.background.Go(func() {
 		err := f.file.Extend(size)
 		f.mu.Lock()
@@ -201,7 +201,9 @@ func (l *Log) prepare() {
 }
 
 // firstSize is the size at which log shard files are made.
-func (l *Log) firstSize() int64 { return min(alignUp(l.cfg.Ahead), alignUp(l.cfg.SegmentSize)) }
+func (l *Log) firstSize() int64 {
+	return min(erasure.AlignUp(l.cfg.Ahead), erasure.AlignUp(l.cfg.SegmentSize))
+}
 
 func (t *tail) fill() int64 {
 	var most int64

@@ -79,7 +79,7 @@ func (f *shard) extend(need, size int64, writer bool) error {
 	f.busy = busy
 	f.mu.Unlock()
 
-	size = alignUp(size)
+	size = erasure.AlignUp(size)
 	err := f.file.Extend(size)
 
 	f.mu.Lock()
@@ -97,5 +97,3 @@ func (f *shard) extend(need, size int64, writer bool) error {
 	}
 	return err
 }
-
-func alignUp(n int64) int64 { return (n + erasure.Align - 1) &^ (erasure.Align - 1) }

@@ -246,7 +246,7 @@ func (s *Store) createFiles(d *segment.Descriptor) (*open, error) {
 		s: s, desc: d, codec: s.codec(d.Geometry), next: segment.HeaderSize,
 		shards: make([]*shard, len(d.Disks)), reported: make([]bool, len(d.Disks)),
 	}
-	size := min(alignUp(segment.HeaderSize+s.cfg.Prealloc), alignUp(max(s.cfg.SegmentSize, segment.HeaderSize)))
+	size := min(erasure.AlignUp(segment.HeaderSize+s.cfg.Prealloc), erasure.AlignUp(max(s.cfg.SegmentSize, segment.HeaderSize)))
 	for i, id := range d.Disks {
 		g.shards[i] = &shard{disk: id, key: s.cfg.Set.Key(d.ID, i), ready: size}
 	}
