@@ -12,9 +12,9 @@ import (
 
 // Apply appends to b all that the records of group g do to the index, and does
 // to s what they do to the state. Record i has the sequence g.First+i. prev
-// returns the version of a key that is current before the group, nil or
-// ErrNoEntry if there is none; it is called at most once per key, and the
-// version that it returns is only read.
+// returns the version of a key that is current before the group, whole with its
+// metadata, nil or ErrNoEntry if there is none; it is called at most once per
+// key, and the version that it returns is only read.
 //
 // The effects depend on the records, g and what was before them, and on nothing
 // else. Records that cannot follow are ErrApply, naming the first such record;
@@ -74,6 +74,12 @@ func (a *applier) record(r *Record, seq uint64) error {
 		return a.deleteBucket(r)
 	case KindSegment:
 		return a.segment(r)
+	case KindTags:
+		return a.tags(r)
+	case KindSettings:
+		return a.settings(r, seq)
+	case KindDeletePrefix:
+		return fmt.Errorf("%w: its effects are for ApplyLarge", ErrApply)
 	default:
 		return fmt.Errorf("%w: unknown kind", ErrApply)
 	}
@@ -170,51 +176,109 @@ func (a *applier) delete(r *Record) error {
 	return a.drop(k, r.Key)
 }
 
+// current returns the version of key that is current before the record at hand,
+// nil if there is none.
+func (a *applier) current(at headKey) (*Version, error) {
+	v, ok := a.heads[at]
+	if ok {
+		return v, nil
+	}
+	v, err := a.prev(at.bucket, at.key)
+	if errors.Is(err, ErrNoEntry) {
+		v, err = nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if a.heads == nil {
+		a.heads = map[headKey]*Version{}
+	}
+	a.heads[at] = v
+	return v, nil
+}
+
 // drop removes the current version of key, if there is one, with its references.
 func (a *applier) drop(k *Bucket, key string) error {
 	at := headKey{k.ID, key}
-	old, ok := a.heads[at]
-	if !ok {
-		var err error
-		if old, err = a.prev(k.ID, key); err != nil && !errors.Is(err, ErrNoEntry) {
-			return err
-		} else if err != nil {
-			old = nil
-		}
-		if a.heads == nil {
-			a.heads = map[headKey]*Version{}
-		}
+	old, err := a.current(at)
+	if err != nil {
+		return err
 	}
 	a.heads[at] = nil
 	if old == nil {
 		return nil
 	}
-	if k.Usage.Objects < 1 || k.Usage.Bytes < old.Size {
-		return fmt.Errorf("%w: bucket %d holds %d objects of %d bytes and loses one of %d",
-			ErrApply, k.ID, k.Usage.Objects, k.Usage.Bytes, old.Size)
+	if err := k.lose(old.Size); err != nil {
+		return err
 	}
-	k.Usage.Objects--
-	k.Usage.Bytes -= old.Size
 	a.key = AppendHeadKey(a.key[:0], k.ID, key)
 	a.b.Delete(a.key)
 	a.eachRef(k.ID, key, old, func(ref []byte, _ int64) { a.b.Delete(ref) })
 	return nil
 }
 
-// eachRef calls f with the key and the length of each reference that v makes.
-// The key is valid within the call.
+// lose takes one object off the bucket's usage.
+func (k *Bucket) lose(size int64) error {
+	if k.Usage.Objects < 1 || k.Usage.Bytes < size {
+		return fmt.Errorf("%w: bucket %d holds %d objects of %d bytes and loses one of %d",
+			ErrApply, k.ID, k.Usage.Objects, k.Usage.Bytes, size)
+	}
+	k.Usage.Objects--
+	k.Usage.Bytes -= size
+	return nil
+}
+
+// tags replaces the tags of the current version. Everything else of it, its id
+// and time included, stays.
+func (a *applier) tags(r *Record) error {
+	if _, err := a.bucket(r.Bucket); err != nil {
+		return err
+	}
+	if err := CheckKey(r.Key); err != nil {
+		return fmt.Errorf("%w: %w", ErrApply, err)
+	}
+	if err := checkTags(r.Tags); err != nil {
+		return fmt.Errorf("%w: %w", ErrApply, err)
+	}
+	at := headKey{r.Bucket, r.Key}
+	old, err := a.current(at)
+	if err != nil {
+		return err
+	}
+	if old == nil {
+		return fmt.Errorf("%w: tags for %s of a key without a version", ErrApply, r.Version)
+	}
+	if old.ID != r.Version {
+		return fmt.Errorf("%w: tags for %s, the current version is %s", ErrApply, r.Version, old.ID)
+	}
+	v := old.WithTags(r.Tags)
+	a.heads[at] = v
+	a.key = AppendHeadKey(a.key[:0], r.Bucket, r.Key)
+	a.value = v.Append(a.value[:0])
+	a.b.Set(a.key, a.value)
+	return nil
+}
+
 func (a *applier) eachRef(bucket uint64, key string, v *Version, f func(key []byte, length int64)) {
+	a.key = v.eachRef(a.key, bucket, key, f)
+}
+
+// eachRef calls f with the key and the length of each reference that v makes as
+// a version of key. The keys are built in scratch, which is returned, and valid
+// within the call.
+func (v *Version) eachRef(scratch []byte, bucket uint64, key string, f func(key []byte, length int64)) []byte {
 	ref := Ref{Bucket: bucket, Key: key, Version: v.ID}
 	if v.Packed {
 		ref.Segment, ref.Unit, ref.Offset = v.Segment, v.Group, int64(v.Offset)
-		a.key = ref.Append(a.key[:0])
-		f(a.key, v.Size)
+		scratch = ref.Append(scratch[:0])
+		f(scratch, v.Size)
 	}
 	for _, e := range v.Extents {
-		ref.Segment, ref.Offset = e.Segment, e.Offset
-		a.key = ref.Append(a.key[:0])
-		f(a.key, e.Length)
+		ref.Segment, ref.Unit, ref.Offset = e.Segment, 0, e.Offset
+		scratch = ref.Append(scratch[:0])
+		f(scratch, e.Length)
 	}
+	return scratch
 }
 
 func (a *applier) createBucket(r *Record, seq uint64) error {
@@ -234,8 +298,22 @@ func (a *applier) createBucket(r *Record, seq uint64) error {
 	if id != 0 {
 		return fmt.Errorf("%w: the name %s is bucket %d's", ErrApply, r.Name, id)
 	}
-	k := &Bucket{ID: seq, Name: r.Name, Created: r.Time}
+	k := &Bucket{ID: seq, Name: r.Name, Created: r.Time, Revision: seq}
 	a.setBucket(k.ID, k.Name, k)
+	a.b.Set(AppendBucketKey(nil, k.ID), k.append(nil))
+	return nil
+}
+
+func (a *applier) settings(r *Record, seq uint64) error {
+	k, err := a.bucket(r.Bucket)
+	if err != nil {
+		return err
+	}
+	if len(r.Settings) > MaxSettings {
+		return fmt.Errorf("%w: settings of %d bytes", ErrApply, len(r.Settings))
+	}
+	// The record's bytes belong to whoever decoded it.
+	k.Settings, k.Revision = slices.Clone(r.Settings), seq
 	a.b.Set(AppendBucketKey(nil, k.ID), k.append(nil))
 	return nil
 }

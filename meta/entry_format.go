@@ -3,6 +3,7 @@ package meta
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // Versions of the small entries. Each begins with one and ends in room for
@@ -12,9 +13,10 @@ const (
 	usageVersion    = 1
 	segmentVersion  = 1
 	positionVersion = 1
+	pendingVersion  = 1
 	// indexVersion is that of the index as a whole: which entries stand for
 	// what. It is in the format entry and in the marker file.
-	indexVersion = 1
+	indexVersion = 2
 )
 
 // Bucket is a bucket and what is in it.
@@ -23,6 +25,12 @@ type Bucket struct {
 	Name    string
 	Created int64 // Unix nanoseconds
 	Usage   Usage
+	// Settings is the block that the last KindSettings gave it, opaque here;
+	// nil at first. It must not be changed.
+	Settings []byte
+	// Revision is the sequence of the record that last changed the settings,
+	// the creation included.
+	Revision uint64
 }
 
 // Usage is what a bucket holds: its current versions and their bytes.
@@ -34,7 +42,9 @@ type Usage struct {
 func (k *Bucket) append(b []byte) []byte {
 	b = append(b, bucketVersion)
 	b = binary.BigEndian.AppendUint64(b, uint64(k.Created))
-	return appendString(b, k.Name)
+	b = appendString(b, k.Name)
+	b = binary.AppendUvarint(b, k.Revision)
+	return appendBytes(b, k.Settings)
 }
 
 func decodeBucket(k *Bucket, b []byte) error {
@@ -45,6 +55,11 @@ func decodeBucket(k *Bucket, b []byte) error {
 	k.Created = int64(d.uint64())
 	k.Name = d.string()
 	if CheckBucketName(k.Name) != nil {
+		d.fail()
+	}
+	k.Revision = d.uvarint()
+	k.Settings = slices.Clone(d.bytes())
+	if len(k.Settings) > MaxSettings {
 		d.fail()
 	}
 	return d.endValue("bucket", b)
@@ -99,6 +114,28 @@ func decodePosition(p *Position, b []byte) error {
 	copy(p.Hash[:], d.take(len(p.Hash)))
 	p.Segment = d.segment()
 	return d.endValue("position", b)
+}
+
+// pending says which large transaction has come into the index in part.
+type pending struct {
+	Seq  uint64   // of its record
+	Hash [32]byte // chain hash after its group
+}
+
+func (p pending) append(b []byte) []byte {
+	b = append(b, pendingVersion)
+	b = binary.BigEndian.AppendUint64(b, p.Seq)
+	return append(b, p.Hash[:]...)
+}
+
+func decodePending(p *pending, b []byte) error {
+	d := decoder{b: b}
+	if err := d.version("pending entry", pendingVersion); err != nil {
+		return err
+	}
+	p.Seq = d.uint64()
+	copy(p.Hash[:], d.take(len(p.Hash)))
+	return d.endValue("pending", b)
 }
 
 // version reads the leading version byte.

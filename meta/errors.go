@@ -12,9 +12,11 @@ var (
 	// ErrBucketName reports a name outside S3's rules for general purpose
 	// buckets.
 	ErrBucketName = errors.New("bad bucket name")
-	// ErrMetadata reports user metadata beyond MaxMetadata, or an encoded
-	// block that is none.
+	// ErrMetadata reports user metadata beyond MaxMetadata, an encoded block
+	// that is none, or headers and entity tags that HTTP could not send back.
 	ErrMetadata = errors.New("bad user metadata")
+	// ErrTags reports tags beyond S3's limits, or an encoded block that is none.
+	ErrTags = errors.New("bad tags")
 	// ErrRecord reports a malformed record.
 	ErrRecord = errors.New("malformed record")
 	// ErrFormat reports something written by a newer version of this program;

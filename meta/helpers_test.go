@@ -60,6 +60,8 @@ func drawObject(t *rapid.T) *Object {
 	}
 	m := rapid.MapOfN(rapid.StringN(1, 4, 16), rapid.String(), 0, 3).Draw(t, "metadata")
 	o.Metadata, _ = AppendMetadata(nil, m)
+	o.ETag = rapid.StringN(0, 8, 32).Draw(t, "entity tag")
+	o.Tags = drawTags(t)
 	switch rapid.IntRange(0, 2).Draw(t, "place") {
 	case 1:
 		o.Packed = true
@@ -77,6 +79,16 @@ func drawObject(t *rapid.T) *Object {
 		}
 	}
 	return o
+}
+
+// drawTags draws a block of tags; nil for none.
+func drawTags(t *rapid.T) []byte {
+	m := rapid.MapOfN(rapid.StringN(1, 4, 16), rapid.StringN(0, 4, 16), 0, 3).Draw(t, "object tags")
+	b, err := AppendTags(nil, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // drawTagged draws a run of tagged fields; nil for none.

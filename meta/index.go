@@ -43,6 +43,16 @@ type Iterator interface {
 	Close() error
 }
 
+// Snapshot is an index as it was at one moment. It must be closed.
+type Snapshot interface {
+	Reader
+
+	// Close waits for calls in flight and releases the snapshot; new calls get
+	// ErrClosed. Iterators opened before stay valid until they are closed. It
+	// may be called again.
+	Close() error
+}
+
 // Index is an ordered map of entries that remembers how far into the log it
 // has come. It is a cache of the log: nothing that Apply did is durable before
 // a flush, and after a crash an index holds exactly the state at some earlier
@@ -55,9 +65,14 @@ type Index interface {
 
 	// Apply makes the changes in b, and pos, visible together: atomically, to
 	// every Get and NewIter that begins after it returned. b stays the
-	// caller's. pos never goes back (ErrApply). Apply waits only if more is
+	// caller's. pos never goes back (ErrApply); it stays when b is a part of a
+	// large transaction, see ApplyLarge. Apply waits only if more is
 	// unflushed than an index may hold back.
 	Apply(b *Batch, pos Position) error
+
+	// Snapshot returns the index as it is now, whatever is applied after. Its
+	// reads count in Metrics.
+	Snapshot() (Snapshot, error)
 
 	// Flush makes everything applied before it began durable.
 	Flush() error
@@ -77,8 +92,8 @@ type Index interface {
 	Metrics() IndexMetrics
 
 	// Close flushes, unless the index has failed, and releases everything. It
-	// waits for calls in flight and for iterators that are open; new calls get
-	// ErrClosed. It may be called again.
+	// waits for calls in flight and for iterators and snapshots that are open;
+	// new calls get ErrClosed. It may be called again.
 	Close() error
 }
 

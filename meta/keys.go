@@ -22,10 +22,12 @@ const (
 	spaceRef     = 0x22
 )
 
-// The entries of the meta space: written by the index itself, with each batch.
+// Entries of the meta space: position and format are written by the index
+// itself, with each batch.
 var (
 	positionKey = []byte("\x01pos")
 	formatKey   = []byte("\x01format")
+	pendingKey  = []byte("\x01pending")
 )
 
 // StampKey is the key of the time of the last commit: Unix nanoseconds, 8 bytes

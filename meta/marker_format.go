@@ -33,19 +33,21 @@ func appendMarker(b []byte, pool erasure.PoolID) []byte {
 	return append(b, sum[:]...)
 }
 
-// decodeMarker returns the pool that a marker names. A newer version is a
-// *FormatError, also where the rest of it makes no sense to this one; anything
-// else that is wrong wraps ErrEntry.
-func decodeMarker(b []byte) (pool erasure.PoolID, err error) {
+// decodeMarker returns the pool that a marker names, and the version of the
+// index beside it: this one or an older one. A newer version is a *FormatError,
+// also where the rest of it makes no sense to this one; anything else that is
+// wrong wraps ErrEntry.
+func decodeMarker(b []byte) (pool erasure.PoolID, version byte, err error) {
 	if len(b) != markerSize || !bytes.HasPrefix(b, []byte(markerMagic)) {
-		return pool, fmt.Errorf("%w: marker of %d bytes", ErrEntry, len(b))
+		return pool, 0, fmt.Errorf("%w: marker of %d bytes", ErrEntry, len(b))
 	}
 	if sum := blake3.Sum256(b[:32]); !bytes.Equal(sum[:], b[32:]) {
-		return pool, fmt.Errorf("%w: marker does not match its checksum", ErrEntry)
+		return pool, 0, fmt.Errorf("%w: marker does not match its checksum", ErrEntry)
 	}
-	if v := b[len(markerMagic)]; v != indexVersion {
-		return pool, &FormatError{What: "index", Have: uint64(v), Want: indexVersion}
+	version = b[len(markerMagic)]
+	if version > indexVersion {
+		return pool, version, &FormatError{What: "index", Have: uint64(version), Want: indexVersion}
 	}
 	copy(pool[:], b[16:])
-	return pool, nil
+	return pool, version, nil
 }

@@ -74,6 +74,11 @@ func (m *Memory) NewIter(lower, upper []byte) (Iterator, error) {
 	if m.closed {
 		return nil, ErrClosed
 	}
+	return m.iter(m.sortedLocked(), lower, upper), nil
+}
+
+// sortedLocked returns all entries in order, in a slice that never changes.
+func (m *Memory) sortedLocked() []memoryEntry {
 	if m.sorted == nil {
 		m.sorted = make([]memoryEntry, 0, len(m.data))
 		for k, v := range m.data {
@@ -81,11 +86,14 @@ func (m *Memory) NewIter(lower, upper []byte) (Iterator, error) {
 		}
 		slices.SortFunc(m.sorted, func(a, b memoryEntry) int { return strings.Compare(a.key, b.key) })
 	}
-	all := m.sorted
+	return m.sorted
+}
+
+func (m *Memory) iter(all []memoryEntry, lower, upper []byte) Iterator {
 	if upper != nil {
 		all = all[:seekMemory(all, string(upper))]
 	}
-	return &memoryIter{m: m, all: all[seekMemory(all, string(lower)):], at: -1}, nil
+	return &memoryIter{m: m, all: all[seekMemory(all, string(lower)):], at: -1}
 }
 
 // seekMemory returns the index of the first entry at or after key.

@@ -26,6 +26,15 @@ func CheckKey(key string) error {
 	}
 }
 
+// CheckPrefix returns nil if keys can be asked for by prefix in a record: at
+// most MaxKey bytes of valid UTF-8. Else the error wraps ErrKey.
+func CheckPrefix(prefix string) error {
+	if prefix == "" {
+		return nil
+	}
+	return CheckKey(prefix)
+}
+
 // What S3 reserves for its own names
 // (docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html).
 var (

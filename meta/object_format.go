@@ -6,20 +6,6 @@ import (
 	"github.com/cairnstore/cairn/erasure"
 )
 
-// MaxHeaders bounds the bytes of an object's headers together.
-const MaxHeaders = 64 << 10
-
-// Headers are the standard HTTP headers that an object is stored with. The
-// engine keeps them as they are.
-type Headers struct {
-	ContentType        string
-	CacheControl       string
-	ContentEncoding    string
-	ContentDisposition string
-	ContentLanguage    string
-	Expires            string
-}
-
 // Object is what a put makes: properties, and where the bytes lie. An object of
 // no bytes is neither packed nor has extents.
 type Object struct {
@@ -32,6 +18,12 @@ type Object struct {
 	// Metadata is the user's metadata, encoded by AppendMetadata and opaque to
 	// all that need not read it.
 	Metadata []byte
+	// ETag is the entity tag that the object was stored with, kept as it is: at
+	// most MaxETag bytes; empty for none.
+	ETag string
+	// Tags are the object's tags, encoded by AppendTags and opaque like
+	// Metadata. KindTags replaces them.
+	Tags []byte
 	// Packed says that all bytes lie in the payload of the group that carries
 	// the record, from Offset on.
 	Packed bool
@@ -48,18 +40,13 @@ const (
 	flagExtents             // extents follow
 	flagHeaders             // a header mask and strings follow
 	flagMeta                // a metadata block follows
+	flagETag                // an entity tag follows
+	flagTags                // a tag block follows
 	flagsKnown  = 1<<iota - 1
 )
 
 // minExtent is the shortest encoding of an extent.
 const minExtent = erasure.SegmentIDSize + 2
-
-func (h *Headers) all() [6]*string {
-	return [6]*string{
-		&h.ContentType, &h.CacheControl, &h.ContentEncoding,
-		&h.ContentDisposition, &h.ContentLanguage, &h.Expires,
-	}
-}
 
 func (o *Object) append(b []byte) []byte {
 	var flags byte
@@ -78,6 +65,12 @@ func (o *Object) append(b []byte) []byte {
 	if len(o.Metadata) > 0 {
 		flags |= flagMeta
 	}
+	if o.ETag != "" {
+		flags |= flagETag
+	}
+	if len(o.Tags) > 0 {
+		flags |= flagTags
+	}
 	b = append(b, flags)
 	b = binary.AppendUvarint(b, uint64(o.Size))
 	b = binary.AppendUvarint(b, uint64(o.Class))
@@ -86,22 +79,16 @@ func (o *Object) append(b []byte) []byte {
 		b = append(b, o.Hash[:]...)
 	}
 	if flags&flagHeaders != 0 {
-		all := o.Headers.all()
-		var mask byte
-		for i, h := range all {
-			if *h != "" {
-				mask |= 1 << i
-			}
-		}
-		b = append(b, mask)
-		for _, h := range all {
-			if *h != "" {
-				b = appendString(b, *h)
-			}
-		}
+		b = o.Headers.append(b)
 	}
 	if flags&flagMeta != 0 {
 		b = appendBytes(b, o.Metadata)
+	}
+	if flags&flagETag != 0 {
+		b = appendString(b, o.ETag)
+	}
+	if flags&flagTags != 0 {
+		b = appendBytes(b, o.Tags)
 	}
 	if o.Packed {
 		b = binary.AppendUvarint(b, uint64(o.Offset))
@@ -117,7 +104,7 @@ func (o *Object) append(b []byte) []byte {
 	return b
 }
 
-// object reads an Object. Its Metadata aliases the input.
+// object reads an Object. Its Metadata and Tags alias the input.
 func (d *decoder) object(o *Object) {
 	flags := d.byte()
 	if flags&^flagsKnown != 0 || flags&(flagPacked|flagExtents) == flagPacked|flagExtents {
@@ -139,6 +126,17 @@ func (d *decoder) object(o *Object) {
 			d.fail()
 		}
 	}
+	if flags&flagETag != 0 {
+		if o.ETag = d.string(); o.ETag == "" || len(o.ETag) > MaxETag {
+			d.fail()
+		}
+	}
+	if flags&flagTags != 0 {
+		o.Tags = d.bytes()
+		if len(o.Tags) == 0 || checkTags(o.Tags) != nil {
+			d.fail()
+		}
+	}
 	if flags&flagPacked != 0 {
 		o.Packed = true
 		o.Offset = uint32(d.below(1<<32 - 1))
@@ -148,25 +146,6 @@ func (d *decoder) object(o *Object) {
 	}
 	if placed := flags&(flagPacked|flagExtents) != 0; placed != (o.Size > 0) {
 		d.fail()
-	}
-}
-
-func (d *decoder) headers(h *Headers) {
-	mask := d.byte()
-	if mask == 0 || mask >= 1<<6 {
-		d.fail()
-	}
-	total := 0
-	for i, s := range h.all() {
-		if mask&(1<<i) == 0 {
-			continue
-		}
-		p := d.bytes()
-		if total += len(p); len(p) == 0 || total > MaxHeaders {
-			d.fail()
-			return
-		}
-		*s = string(p)
 	}
 }
 

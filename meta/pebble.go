@@ -144,8 +144,8 @@ func (h held) plus(o held) held {
 // the caller replays the log from there.
 //
 // Errors: ErrForeignIndex, ErrInUse and *FormatError, with nothing written;
-// ErrIndexFailed for an index that cannot be opened, which RemoveIndex clears
-// away.
+// ErrIndexFailed for an index that cannot be opened or is of an older format,
+// which RemoveIndex clears away.
 func OpenPebble(opts PebbleOptions) (Index, error) {
 	if err := opts.fill(); err != nil {
 		return nil, err
@@ -237,7 +237,7 @@ func (x *pebbleIndex) pebbleOptions(fs vfs.FS) *pebble.Options {
 }
 
 func (x *pebbleIndex) loadPosition() error {
-	value, err := x.lookup(positionKey, nil)
+	value, err := lookup(x.db, positionKey, nil)
 	if errors.Is(err, ErrNoEntry) {
 		return nil // new, or never flushed
 	}
@@ -248,15 +248,18 @@ func (x *pebbleIndex) loadPosition() error {
 		return err
 	}
 	x.durable = x.pos
-	format, err := x.lookup(formatKey, nil)
+	format, err := lookup(x.db, formatKey, nil)
 	if err != nil {
 		return err
 	}
 	if len(format) != 1 {
 		return fmt.Errorf("%w: format of %d bytes", ErrEntry, len(format))
 	}
-	if format[0] != indexVersion {
+	switch {
+	case format[0] > indexVersion:
 		return &FormatError{What: "index", Have: uint64(format[0]), Want: indexVersion}
+	case format[0] < indexVersion:
+		return fmt.Errorf("%w: format %d under a marker of %d", ErrEntry, format[0], indexVersion)
 	}
 	return nil
 }
@@ -284,8 +287,13 @@ func (x *pebbleIndex) Get(key, dst []byte) ([]byte, error) {
 		return nil, err
 	}
 	defer x.leave()
+	return x.get(x.db, key, dst)
+}
+
+// get reads from the database or a snapshot of it, which the caller keeps open.
+func (x *pebbleIndex) get(r pebble.Reader, key, dst []byte) ([]byte, error) {
 	x.gets.Add(1)
-	value, err := x.lookup(key, dst)
+	value, err := lookup(r, key, dst)
 	if err != nil && !errors.Is(err, ErrNoEntry) {
 		x.fail.set(err)
 	}
@@ -296,8 +304,8 @@ func (x *pebbleIndex) Get(key, dst []byte) ([]byte, error) {
 	return value, err
 }
 
-func (x *pebbleIndex) lookup(key, dst []byte) ([]byte, error) {
-	value, closer, err := x.db.Get(key)
+func lookup(r pebble.Reader, key, dst []byte) ([]byte, error) {
+	value, closer, err := r.Get(key)
 	if err != nil {
 		if errors.Is(err, pebble.ErrNotFound) {
 			return nil, ErrNoEntry
@@ -313,10 +321,15 @@ func (x *pebbleIndex) NewIter(lower, upper []byte) (Iterator, error) {
 	if err := x.enter(); err != nil {
 		return nil, err
 	}
+	return x.iter(x.db, lower, upper)
+}
+
+// iter opens an iterator, whose end balances the enter before.
+func (x *pebbleIndex) iter(r pebble.Reader, lower, upper []byte) (Iterator, error) {
 	if upper != nil && bytes.Compare(lower, upper) > 0 {
 		lower = upper // Pebble leaves open what it does with such bounds
 	}
-	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		x.fail.set(err)
 		x.leave()

@@ -56,7 +56,7 @@ func CheckIndex(dir string, pool erasure.PoolID) error {
 // checkIndexDir returns nil if dir is an index of pool, and then whether it is
 // marked as one already: otherwise it is empty or missing.
 func checkIndexDir(fsys vfs.FS, dir string, pool erasure.PoolID) (marked bool, err error) {
-	owner, err := readMarker(fsys, dir)
+	owner, version, err := readMarker(fsys, dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, checkEmpty(fsys, dir)
@@ -65,7 +65,12 @@ func checkIndexDir(fsys vfs.FS, dir string, pool erasure.PoolID) (marked bool, e
 	case err != nil:
 		return false, fmt.Errorf("%w: %s: %w", ErrIndexFailed, dir, err)
 	}
-	return true, checkOwner(dir, owner, pool)
+	err = checkOwner(dir, owner, pool)
+	if err == nil && version < indexVersion {
+		// The log says all of it again.
+		err = fmt.Errorf("%w: %s has the older format %d, this program keeps %d", ErrIndexFailed, dir, version, indexVersion)
+	}
+	return true, err
 }
 
 func checkOwner(dir string, owner, pool erasure.PoolID) error {
@@ -93,14 +98,14 @@ func checkEmpty(fsys vfs.FS, dir string) error {
 	return nil
 }
 
-func readMarker(fsys vfs.FS, dir string) (owner erasure.PoolID, err error) {
+func readMarker(fsys vfs.FS, dir string) (owner erasure.PoolID, version byte, err error) {
 	f, err := fsys.Open(fsys.PathJoin(dir, markerName))
 	if err != nil {
-		return owner, err
+		return owner, 0, err
 	}
 	b, err := io.ReadAll(io.LimitReader(f, 2*markerSize))
 	if err = errors.Join(err, f.Close()); err != nil {
-		return owner, err
+		return owner, 0, err
 	}
 	return decodeMarker(b)
 }
@@ -200,7 +205,7 @@ func RemoveIndex(dir string, pool erasure.PoolID) error {
 }
 
 func removeIndex(fsys vfs.FS, dir string, pool erasure.PoolID) error {
-	owner, err := readMarker(fsys, dir)
+	owner, _, err := readMarker(fsys, dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return checkEmpty(fsys, dir)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/cairnstore/cairn/erasure"
+	"github.com/cairnstore/cairn/versioning"
 )
 
 // Kind says what a record does.
@@ -17,6 +18,9 @@ const (
 	KindCreateBucket                 // a bucket exists
 	KindDeleteBucket                 // an empty bucket is gone
 	KindSegment                      // a payload segment becomes known
+	KindTags                         // the current version of a key gets other tags
+	KindSettings                     // a bucket gets other settings
+	KindDeletePrefix                 // all keys that begin with a prefix lose their current version; alone in its group
 	kindEnd
 )
 
@@ -33,6 +37,12 @@ func (k Kind) String() string {
 		return "delete bucket"
 	case KindSegment:
 		return "segment"
+	case KindTags:
+		return "tags"
+	case KindSettings:
+		return "settings"
+	case KindDeletePrefix:
+		return "delete prefix"
 	default:
 		return fmt.Sprintf("kind %d", uint8(k))
 	}
@@ -44,6 +54,8 @@ const (
 	MaxRecord = 4 << 20
 	// MaxDescriptor is the longest segment descriptor in bytes.
 	MaxDescriptor = 4 << 10
+	// MaxSettings is the longest settings block of a bucket in bytes.
+	MaxSettings = 1 << 20
 )
 
 // Record is one mutation in the log. Its sequence is its place there: record i
@@ -54,8 +66,13 @@ type Record struct {
 	Time   int64   // commit time, Unix nanoseconds, never decreasing along the log
 	Bucket uint64  // bucket id, the sequence of its creation; not in CreateBucket and Segment
 	Name   string  // bucket name: CreateBucket
-	Key    string  // object key: Put, Delete
+	Key    string  // object key: Put, Delete, Tags
+	Prefix string  // 0 to MaxKey bytes of UTF-8: DeletePrefix; empty is the whole bucket
 	Object *Object // Put
+
+	Version  versioning.ID // Tags: the id that the current version must have
+	Tags     []byte        // Tags: a block of AppendTags; empty leaves none
+	Settings []byte        // Settings: at most MaxSettings bytes, opaque here
 
 	Segment    erasure.SegmentID // Segment
 	Descriptor []byte            // Segment: at most MaxDescriptor bytes, opaque here
@@ -91,6 +108,18 @@ func (r *Record) Append(b []byte) []byte {
 	case KindSegment:
 		b = r.Segment.Append(b)
 		b = appendBytes(b, r.Descriptor)
+	case KindTags:
+		b = binary.AppendUvarint(b, r.Bucket)
+		b = appendString(b, r.Key)
+		b = binary.AppendUvarint(b, r.Version.Epoch)
+		b = binary.AppendUvarint(b, r.Version.Sequence)
+		b = appendBytes(b, r.Tags)
+	case KindSettings:
+		b = binary.AppendUvarint(b, r.Bucket)
+		b = appendBytes(b, r.Settings)
+	case KindDeletePrefix:
+		b = binary.AppendUvarint(b, r.Bucket)
+		b = appendString(b, r.Prefix)
 	}
 	b = append(b, r.Unknown...)
 	body := b[start+room:]
@@ -101,8 +130,8 @@ func (r *Record) Append(b []byte) []byte {
 }
 
 // DecodeRecord reads the record at the beginning of b and returns it with the
-// number of bytes that it takes. Its Descriptor, Unknown and Object.Metadata
-// alias b; its strings do not. A record of a newer version, or of a kind that
+// number of bytes that it takes. Its byte slices, those of its Object too, alias
+// b; its strings do not. A record of a newer version, or of a kind that
 // this one does not know, is a *FormatError; anything else that is wrong wraps
 // ErrRecord. Allocations are bounded by the length of b.
 func DecodeRecord(b []byte) (Record, int, error) {
@@ -155,6 +184,21 @@ func (d *decoder) effect(r *Record) {
 		}
 		r.Descriptor = d.bytes()
 		ok = !r.Segment.IsZero() && len(r.Descriptor) <= MaxDescriptor
+	case KindTags:
+		r.Bucket = d.uvarint()
+		r.Key = d.string()
+		r.Version.Epoch = d.uvarint()
+		r.Version.Sequence = d.uvarint()
+		r.Tags = d.bytes()
+		ok = CheckKey(r.Key) == nil && checkTags(r.Tags) == nil
+	case KindSettings:
+		r.Bucket = d.uvarint()
+		r.Settings = d.bytes()
+		ok = len(r.Settings) <= MaxSettings
+	case KindDeletePrefix:
+		r.Bucket = d.uvarint()
+		r.Prefix = d.string()
+		ok = CheckPrefix(r.Prefix) == nil
 	default:
 		ok = false
 	}

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cairnstore/cairn/erasure"
+	"github.com/cairnstore/cairn/versioning"
 )
 
 var sampleSegment = erasure.SegmentID{Epoch: 3, Random: 0x1122334455667788, Counter: 9}
@@ -26,18 +27,30 @@ func sampleObject() *Object {
 	return o
 }
 
+func taggedObject() *Object {
+	o := &Object{ETag: `"5d41402abc4b2a76b9719d911017c592-2"`}
+	o.Tags, _ = AppendTags(nil, map[string]string{"team": "vision", "π": "", "empty": ""})
+	return o
+}
+
 // sampleRecords are one of each kind and shape; the golden file and the fuzz
 // seeds come from them.
 func sampleRecords() map[string]Record {
 	return map[string]Record{
-		"create":  {Kind: KindCreateBucket, Epoch: 1, Time: 1_700_000_000_000_000_000, Name: "photos"},
-		"empty":   {Kind: KindPut, Epoch: 1, Time: 1, Bucket: 7, Key: "a/b", Object: &Object{}},
-		"packed":  {Kind: KindPut, Epoch: 300, Time: -1, Bucket: 1 << 40, Key: "\x00é", Object: sampleObject()},
-		"striped": {Kind: KindPut, Epoch: 1, Time: 2, Bucket: 7, Key: "big", Object: &Object{Size: 70, Extents: []erasure.Extent{{Segment: sampleSegment, Offset: 4096, Length: 30}, {Segment: sampleSegment, Offset: 1 << 30, Length: 40}}}},
-		"delete":  {Kind: KindDelete, Epoch: 2, Time: 3, Bucket: 7, Key: "big"},
-		"drop":    {Kind: KindDeleteBucket, Epoch: 2, Time: 4, Bucket: 7},
-		"segment": {Kind: KindSegment, Epoch: 2, Time: 5, Segment: sampleSegment, Descriptor: []byte("disks")},
-		"newer":   {Kind: KindDelete, Epoch: 2, Time: 3, Bucket: 7, Key: "k", Unknown: []byte{9, 3, 'x', 'y', 'z'}},
+		"create":   {Kind: KindCreateBucket, Epoch: 1, Time: 1_700_000_000_000_000_000, Name: "photos"},
+		"empty":    {Kind: KindPut, Epoch: 1, Time: 1, Bucket: 7, Key: "a/b", Object: &Object{}},
+		"packed":   {Kind: KindPut, Epoch: 300, Time: -1, Bucket: 1 << 40, Key: "\x00é", Object: sampleObject()},
+		"striped":  {Kind: KindPut, Epoch: 1, Time: 2, Bucket: 7, Key: "big", Object: &Object{Size: 70, Extents: []erasure.Extent{{Segment: sampleSegment, Offset: 4096, Length: 30}, {Segment: sampleSegment, Offset: 1 << 30, Length: 40}}}},
+		"delete":   {Kind: KindDelete, Epoch: 2, Time: 3, Bucket: 7, Key: "big"},
+		"drop":     {Kind: KindDeleteBucket, Epoch: 2, Time: 4, Bucket: 7},
+		"segment":  {Kind: KindSegment, Epoch: 2, Time: 5, Segment: sampleSegment, Descriptor: []byte("disks")},
+		"labelled": {Kind: KindPut, Epoch: 1, Time: 2, Bucket: 7, Key: "k", Object: taggedObject()},
+		"tags":     {Kind: KindTags, Epoch: 2, Time: 6, Bucket: 7, Key: "big", Version: versioning.ID{Epoch: 1, Sequence: 300}, Tags: taggedObject().Tags},
+		"untag":    {Kind: KindTags, Epoch: 2, Time: 7, Bucket: 7, Key: "big", Version: versioning.ID{Epoch: 1, Sequence: 300}},
+		"settings": {Kind: KindSettings, Epoch: 2, Time: 8, Bucket: 7, Settings: []byte("window")},
+		"prefix":   {Kind: KindDeletePrefix, Epoch: 2, Time: 9, Bucket: 7, Prefix: "a/b"},
+		"all":      {Kind: KindDeletePrefix, Epoch: 2, Time: 10, Bucket: 7},
+		"newer":    {Kind: KindDelete, Epoch: 2, Time: 3, Bucket: 7, Key: "k", Unknown: []byte{9, 3, 'x', 'y', 'z'}},
 	}
 }
 
@@ -73,6 +86,16 @@ func TestRecordRoundTrip(t *testing.T) {
 			r.Bucket = rapid.Uint64().Draw(t, "bucket")
 		case KindSegment:
 			r.Segment, r.Descriptor = drawSegment(t), []byte(rapid.StringN(1, 9, 99).Draw(t, "descriptor"))
+		case KindTags:
+			r.Bucket, r.Key, r.Tags = rapid.Uint64().Draw(t, "bucket"), drawKey(t, "key"), drawTags(t)
+			r.Version = versioning.ID{Epoch: rapid.Uint64().Draw(t, "version epoch"), Sequence: rapid.Uint64().Draw(t, "version")}
+		case KindSettings:
+			r.Bucket, r.Settings = rapid.Uint64().Draw(t, "bucket"), []byte(rapid.StringN(1, 9, 99).Draw(t, "settings"))
+		case KindDeletePrefix:
+			r.Bucket = rapid.Uint64().Draw(t, "bucket")
+			if rapid.Bool().Draw(t, "some") {
+				r.Prefix = drawKey(t, "prefix")
+			}
 		}
 		b := r.Append([]byte("before"))[len("before"):]
 		got, n, err := DecodeRecord(b)
@@ -122,6 +145,13 @@ func TestRecordRefused(t *testing.T) {
 		"no segment":  (&Record{Kind: KindSegment, Descriptor: []byte("d")}).Append(nil),
 		"descriptor":  (&Record{Kind: KindSegment, Segment: sampleSegment, Descriptor: make([]byte, MaxDescriptor+1)}).Append(nil),
 		"kind zero":   (&Record{}).Append(nil),
+		"long tag":    put(func(r *Record) { r.Object.ETag = strings.Repeat("x", MaxETag+1) }),
+		"bad tags":    put(func(r *Record) { r.Object.Tags = []byte{1, 'b', 0, 1, 'a', 0} }),
+		"tags":        (&Record{Kind: KindTags, Key: "k", Tags: []byte{1}}).Append(nil),
+		"tags' key":   (&Record{Kind: KindTags, Key: "\xff"}).Append(nil),
+		"settings":    (&Record{Kind: KindSettings, Settings: make([]byte, MaxSettings+1)}).Append(nil),
+		"prefix":      (&Record{Kind: KindDeletePrefix, Prefix: "\xff"}).Append(nil),
+		"long prefix": (&Record{Kind: KindDeletePrefix, Prefix: strings.Repeat("p", MaxKey+1)}).Append(nil),
 	} {
 		if _, _, err := DecodeRecord(b); !errors.Is(err, ErrRecord) {
 			t.Errorf("%s: %v, want ErrRecord", name, err)

@@ -30,13 +30,15 @@ func sampleGroup() *Group {
 func sampleValues() map[string][]byte {
 	marker := appendMarker(nil, erasure.PoolID{1, 2, 3})
 	return map[string][]byte{
-		"bucket":   (&Bucket{Name: "photos", Created: 7}).append(nil),
+		"bucket":   (&Bucket{Name: "photos", Created: 7, Revision: 300, Settings: []byte("window")}).append(nil),
+		"pending":  pending{Seq: 300, Hash: [32]byte{7}}.append(nil),
 		"group":    sampleGroup().Append(nil),
 		"marker":   marker,
 		"position": Position{Seq: 12, Hash: [32]byte{9}, Segment: sampleSegment}.append(nil),
 		"segment":  appendSegmentEntry(nil, []byte("disks")),
 		"usage":    Usage{Objects: 3, Bytes: 1 << 40}.append(nil),
 		"version":  sampleVersion().Append(nil),
+		"labelled": (&Version{ID: versioning.ID{Epoch: 1, Sequence: 2}, Object: *taggedObject()}).Append(nil),
 	}
 }
 
@@ -53,8 +55,12 @@ func decodeAnyValue(name string, b []byte) ([]byte, error) {
 		}
 		return g.Append(nil), nil
 	case "marker":
-		pool, err := decodeMarker(b)
+		pool, _, err := decodeMarker(b)
 		return appendMarker(nil, pool), err
+	case "pending":
+		var p pending
+		err := decodePending(&p, b)
+		return p.append(nil), err
 	case "position":
 		var p Position
 		err := decodePosition(&p, b)
@@ -186,7 +192,7 @@ func FuzzDecodeValue(f *testing.F) {
 			return
 		}
 		// Only versions and groups keep the fields of newer writers.
-		if !bytes.HasPrefix(b, again) || len(again) < len(b) && (name == "version" || name == "group" || name == "marker") {
+		if !bytes.HasPrefix(b, again) || len(again) < len(b) && (name == "version" || name == "labelled" || name == "group" || name == "marker") {
 			t.Fatalf("%s %x encodes to %x", name, b, again)
 		}
 	})

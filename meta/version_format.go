@@ -32,6 +32,17 @@ type Version struct {
 	Unknown []byte
 }
 
+// WithTags returns a version that is v with other tags: what KindTags makes of
+// it. The two share what they point to.
+func (v *Version) WithTags(tags []byte) *Version {
+	w := *v
+	w.Tags = tags
+	if len(tags) == 0 {
+		w.Tags = nil
+	}
+	return &w
+}
+
 // Append appends the encoding of v to b.
 func (v *Version) Append(b []byte) []byte {
 	b = append(b, versionVersion)
@@ -52,9 +63,9 @@ func (v *Version) Append(b []byte) []byte {
 	return append(b, v.Unknown...)
 }
 
-// DecodeVersion reads what Append wrote. The version's Metadata and Unknown
-// alias b; its strings do not. A newer version of the format is a *FormatError,
-// anything else that is wrong wraps ErrEntry.
+// DecodeVersion reads what Append wrote. The version's Metadata, Tags and
+// Unknown alias b; its strings do not. A newer version of the format is a
+// *FormatError, anything else that is wrong wraps ErrEntry.
 func DecodeVersion(b []byte) (*Version, error) {
 	v := new(Version)
 	return v, decodeVersion(v, b)
@@ -92,8 +103,8 @@ const smallHead = 192
 
 // HeadOf returns the current version of key in bucket, ErrNoEntry if it has
 // none. It costs one lookup. Key and value are built in scratch, which the
-// version's Metadata and Unknown may alias: it belongs to the version until the
-// caller is done with it. nil scratch is allowed.
+// version's Metadata, Tags and Unknown may alias: it belongs to the version
+// until the caller is done with it. nil scratch is allowed.
 func HeadOf(r Reader, bucket uint64, key string, scratch []byte) (*Version, error) {
 	if scratch == nil {
 		scratch = make([]byte, 0, len(key)+smallHead)
