@@ -15,9 +15,12 @@
 //   - WriteAt is durable only after a Sync of the same file that began after
 //     the write returned. Until then any subset of its 512-byte sectors may
 //     survive a power cut, each with its old or its new bytes.
-//   - A Sync or Extend that fails leaves the state of the file's unsynced
-//     writes unknown. Callers never retry it (the engine gives up the shard).
+//   - A Sync, Extend or Reserve that fails leaves the state of the file's
+//     unsynced writes unknown. Callers never retry it (the engine gives up the
+//     shard).
 //   - Bytes that were never written read as zeros.
+//   - What [Reserve] takes is there for the writes that follow: they do not run
+//     out of space.
 //   - An error is returned, never a short success: ReadAt and WriteAt transfer
 //     all of p or return a non-nil error.
 //
@@ -148,6 +151,30 @@ type File interface {
 
 	// Close releases the handle without syncing. It may be called twice.
 	Close() error
+}
+
+// Reserver is a File that can take space without writing it.
+type Reserver interface {
+	// Reserve grows the file to size bytes that read as zeros and takes the
+	// space for them, without writing it where the disk can do that; it does
+	// nothing if the file is already that large. The size becomes durable with
+	// a Sync that begins after it returned; until then a power cut may leave
+	// any size from the old one on. It may run beside ReadAt, WriteAt and Sync
+	// of positions below the old size. Without room it is [ErrNoSpace] and has
+	// no visible effect.
+	Reserve(size int64) error
+}
+
+// Reserve reserves in f what [Reserver] describes, or extends it if f cannot.
+//
+// Extend suits files that are synced after each small write: a sync of blocks
+// that were written before has no metadata to write. Reserve suits those that
+// take much at once, of which zeros written ahead would double the bytes.
+func Reserve(f File, size int64) error {
+	if r, ok := f.(Reserver); ok {
+		return r.Reserve(size)
+	}
+	return f.Extend(size)
 }
 
 // Entry is one name that List found.

@@ -59,6 +59,7 @@ var guarantees = []guarantee{
 	{"WriteBeyond", writeBeyond},
 	{"Handles", handles},
 	{"Extend", extend},
+	{"Reserve", reserve},
 	{"Closed", closed},
 	{"ClosedFile", closedFile},
 	{"Reopen", reopen},
@@ -74,6 +75,7 @@ var powerGuarantees = []guarantee{
 	{"PowerGrowth", powerGrowth},
 	{"PowerSectors", powerSectors},
 	{"PowerExtend", powerExtend},
+	{"PowerReserve", powerReserve},
 }
 
 // Run tests every guarantee on a disk of its own from open.

@@ -75,7 +75,13 @@ type flawedFile struct {
 	write  func(f disk.File, p []byte, off int64) (int, error)
 	extend func(f disk.File, size int64) error
 	sync   func(f disk.File) error
+	// With none of it Reserve is left to Extend.
+	reserve func(f disk.File, size int64) error
 }
+
+type reservingFile struct{ *flawedFile }
+
+func (f reservingFile) Reserve(size int64) error { return f.reserve(f.File, size) }
 
 func (f *flawedFile) ReadAt(p []byte, off int64) (int, error) {
 	if f.read != nil {
@@ -157,6 +163,9 @@ func withFile(ff flawedFile) func(disk.Disk) disk.Disk {
 		return &flawed{Disk: d, file: func(f disk.File) disk.File {
 			c := ff
 			c.File = f
+			if c.reserve != nil {
+				return reservingFile{&c}
+			}
 			return &c
 		}}
 	}
@@ -221,6 +230,23 @@ func TestFlaws(t *testing.T) {
 			old, err := f.Size()
 			if err == nil && old < size {
 				_, err = f.WriteAt([]byte{0}, size-1)
+			}
+			return err
+		}})},
+		{"does not reserve", "Reserve", withFile(flawedFile{reserve: func(disk.File, int64) error { return nil }})},
+		{"reserves what it has", "Reserve", withFile(flawedFile{reserve: func(f disk.File, size int64) error {
+			old, err := f.Size()
+			if err == nil && old < size {
+				_, err = f.WriteAt([]byte{1}, size-1)
+			}
+			return err
+		}})},
+		{"reserves over what is there", "PowerReserve", withFile(flawedFile{reserve: func(f disk.File, size int64) error {
+			old, err := f.Size()
+			if err == nil && old > 8192 && old < size {
+				if _, err = f.WriteAt([]byte{1}, old-1); err == nil {
+					err = f.Extend(size)
+				}
 			}
 			return err
 		}})},

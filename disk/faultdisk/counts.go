@@ -4,7 +4,7 @@ import "sync/atomic"
 
 // Counts are numbers of calls, failed ones included, and of bytes transferred.
 // What Extend writes and syncs is in Extends alone: it is work ahead of need,
-// off the hot path.
+// off the hot path. Reserve counts as an Extend.
 type Counts struct {
 	Creates, Opens, Reads, Writes, Syncs, Extends, Removes, Lists, Checks int64
 	ReadBytes, WriteBytes                                                 int64

@@ -13,7 +13,10 @@ type file struct {
 	inner disk.File
 }
 
-var _ disk.File = (*file)(nil)
+var (
+	_ disk.File     = (*file)(nil)
+	_ disk.Reserver = (*file)(nil)
+)
 
 func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	c := Call{Op: OpRead, Name: f.name, Off: off, Size: int64(len(p))}
@@ -81,6 +84,11 @@ func (f *file) write(p []byte, off int64) (int, error) {
 
 func (f *file) Extend(size int64) error {
 	return f.d.call(Call{Op: OpExtend, Name: f.name, Size: size}, func() error { return f.inner.Extend(size) })
+}
+
+// Reserve is an OpExtend too.
+func (f *file) Reserve(size int64) error {
+	return f.d.call(Call{Op: OpExtend, Name: f.name, Size: size}, func() error { return disk.Reserve(f.inner, size) })
 }
 
 func (f *file) Sync() error {

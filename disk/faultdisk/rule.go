@@ -16,7 +16,7 @@ const (
 	OpRead
 	OpWrite
 	OpSync
-	OpExtend
+	OpExtend // Extend and Reserve
 	OpRemove
 	OpList
 	OpCheck
@@ -48,7 +48,7 @@ type Call struct {
 	Op   Op
 	Name string // of the file; "" for List, Check, Usage and Close of the disk
 	Off  int64  // of a read or write, in bytes
-	Size int64  // of a read or write, in bytes; the size given to Create and Extend
+	Size int64  // of a read or write, in bytes; the size given to Create, Extend and Reserve
 }
 
 // ErrInjected is what a rule returns that must fail and names no error.

@@ -36,3 +36,12 @@ func TestConformance(t *testing.T) {
 		return &harness{t, mustOpen(t, t.TempDir())}
 	})
 }
+
+func TestConformanceBuffered(t *testing.T) {
+	disktest.Run(t, func(t *testing.T) disktest.Harness {
+		d, err := filedisk.Open(t.TempDir(), &filedisk.Options{Direct: filedisk.DirectOff})
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = d.Close() })
+		return &harness{t, d}
+	})
+}

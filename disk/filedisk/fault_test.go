@@ -35,6 +35,7 @@ func TestWriteFails(t *testing.T) {
 		require.ErrorIs(t, err, unix.EFBIG)
 		require.ErrorContains(t, err, "other on "+d.String())
 		require.ErrorIs(t, f.Extend(4<<20), unix.EFBIG)
+		require.ErrorIs(t, disk.Reserve(f, 4<<20), unix.EFBIG)
 	})
 	entries, err := d.List()
 	require.NoError(t, err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 
 	"github.com/cairnstore/cairn/disk"
 )
@@ -21,9 +22,16 @@ type file struct {
 	node *node
 	h    *os.File
 	sync dataSyncer
+
+	second atomic.Pointer[os.File] // for direct writes; opened by the first Reserve
+	direct atomic.Bool             // aligned writes go through second
+	closed bool                    // under Disk.mu
 }
 
-var _ disk.File = (*file)(nil)
+var (
+	_ disk.File     = (*file)(nil)
+	_ disk.Reserver = (*file)(nil)
+)
 
 // register makes a handle of h, and a node if it is the first of its file. The
 // caller holds Disk.entries.
@@ -58,6 +66,7 @@ func (d *Disk) register(name string, h *os.File) (*file, error) {
 func (d *Disk) unregister(f *file) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	f.closed = true
 	if _, ok := d.files[f]; !ok {
 		return
 	}
@@ -94,7 +103,7 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	if f.d.lost.Load() {
 		return 0, f.fail("write", disk.ErrLost)
 	}
-	n, err := f.h.WriteAt(p, off)
+	n, err := f.writeAt(p, off)
 	if err != nil {
 		err = f.fail("write", err)
 	}
@@ -115,6 +124,8 @@ func (f *file) Extend(size int64) error {
 	if old >= size {
 		return nil
 	}
+	// Zeros go through the page cache, and the two must not meet.
+	f.direct.Store(false)
 	if err := f.writeZeros(old, size); err != nil {
 		// No visible effect: give back what did fit. If this fails too, the
 		// file is longer than it was and ends in zeros.
@@ -122,6 +133,37 @@ func (f *file) Extend(size int64) error {
 		return f.fail("extend", err)
 	}
 	return f.fail("extend", f.sync.dataSync(f.h))
+}
+
+// Reserve implements disk.Reserver: it costs no sync. Where the file system
+// cannot allocate without writing, it writes zeros.
+func (f *file) Reserve(size int64) error {
+	f.node.extend.Lock()
+	defer f.node.extend.Unlock()
+	if f.d.lost.Load() {
+		return f.fail("reserve", disk.ErrLost)
+	}
+	fi, err := f.h.Stat()
+	if err != nil {
+		return f.fail("reserve", err)
+	}
+	old := fi.Size()
+	if old >= size {
+		return nil
+	}
+	err = allocate(f.h, old, size)
+	switch {
+	case err == nil:
+		f.enableDirect()
+		return nil
+	case allocateUnsupported(err):
+		f.direct.Store(false)
+		err = f.writeZeros(old, size)
+	}
+	if err != nil {
+		_ = f.h.Truncate(old) // as in Extend
+	}
+	return f.fail("reserve", err)
 }
 
 func (f *file) Sync() error {
@@ -141,6 +183,9 @@ func (f *file) Size() (int64, error) {
 
 func (f *file) Close() error {
 	f.d.unregister(f)
+	if err := f.closeDirect(); err != nil {
+		return f.fail("close", errors.Join(err, f.h.Close()))
+	}
 	if err := f.h.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return f.fail("close", err)
 	}

@@ -20,6 +20,12 @@
 // All methods may be called from many goroutines. ReadAt and WriteAt are one
 // system call each and take no lock of this package.
 //
+// # Page cache
+//
+// Reads and most writes go through it. Files that were reserved (disk.Reserve)
+// are written directly where that works ([DirectAuto]); a read sees what either
+// way wrote.
+//
 // # Errors
 //
 // As in package disk; each also wraps the error of the operating system and
@@ -47,6 +53,8 @@ import (
 type Options struct {
 	// Name is what String returns; the absolute path if empty.
 	Name string
+	// Direct is DirectAuto or DirectOff.
+	Direct Direct
 }
 
 // Disk is an open directory. It implements disk.Disk.
@@ -57,7 +65,9 @@ type Disk struct {
 	root  *os.Root
 	claim *claim
 
-	lost atomic.Bool // sticky
+	lost     atomic.Bool // sticky
+	buffered atomic.Bool // no direct writes: not wanted or not possible
+	align    int         // of direct writes
 
 	// entries orders the calls that make or unlink a directory entry against
 	// those that look one up and register what they opened, so that Check
@@ -77,7 +87,7 @@ type node struct {
 	name  string
 	ident fs.FileInfo
 
-	extend sync.Mutex // serialises Extend
+	extend sync.Mutex // serialises Extend and Reserve
 
 	// Under Disk.mu.
 	handles int
@@ -95,9 +105,12 @@ func Open(path string, opts *Options) (*Disk, error) {
 	if err != nil {
 		return nil, &opError{op: "open", disk: path, err: err}
 	}
-	d := &Disk{name: abs, path: abs, files: make(map[*file]struct{}), nodes: make(map[string]*node)}
-	if opts != nil && opts.Name != "" {
-		d.name = opts.Name
+	d := &Disk{name: abs, path: abs, files: make(map[*file]struct{}), nodes: make(map[string]*node), align: directAlign}
+	if opts != nil {
+		if opts.Name != "" {
+			d.name = opts.Name
+		}
+		d.buffered.Store(opts.Direct == DirectOff)
 	}
 	if d.claim, err = takeClaim(abs); err != nil {
 		return nil, d.fail("open", "", err)

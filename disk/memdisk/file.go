@@ -16,7 +16,10 @@ type file struct {
 	closed bool
 }
 
-var _ disk.File = (*file)(nil)
+var (
+	_ disk.File     = (*file)(nil)
+	_ disk.Reserver = (*file)(nil)
+)
 
 func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
@@ -71,31 +74,42 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 // Extend makes only the new zeros and the size durable, not what was written
 // before: disk.File promises no more.
 func (f *file) Extend(size int64) error {
+	return f.fail("extend", f.growTo(size, true))
+}
+
+// Reserve leaves the size unsynced, as disk.Reserver allows.
+func (f *file) Reserve(size int64) error {
+	return f.fail("reserve", f.growTo(size, false))
+}
+
+func (f *file) growTo(size int64, durable bool) error {
 	if size > maxFile {
-		return f.fail("extend", fmt.Errorf("%w: size %d", fs.ErrInvalid, size))
+		return fmt.Errorf("%w: size %d", fs.ErrInvalid, size)
 	}
 	s := f.d.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := f.writable(); err != nil {
-		return f.fail("extend", err)
+		return err
 	}
 	grow := size - f.ino.size
 	if grow <= 0 {
 		return nil
 	}
 	if err := f.room(grow); err != nil {
-		return f.fail("extend", err)
+		return err
 	}
 	pw := s.machine.begin()
 	if pw == powerOff {
-		return f.fail("extend", ErrPower)
+		return ErrPower
 	}
 	f.grow(grow)
 	if pw == powerGoes {
-		return f.fail("extend", ErrPower)
+		return ErrPower
 	}
-	f.ino.synced = size
+	if durable {
+		f.ino.synced = size
+	}
 	return nil
 }
 

@@ -79,7 +79,7 @@ func (m *Machine) Disks() []*Disk {
 }
 
 // Ops returns how many operations that could change durable state have begun:
-// Create, Remove, WriteAt, Extend and Sync, numbered from 1 in order of start.
+// Create, Remove, WriteAt, Extend, Reserve and Sync, numbered from 1 in order of start.
 // Those refused before they reached the disk (a bad name, a closed handle, no
 // such file) do not count, nor do those after a cut.
 func (m *Machine) Ops() int64 {

@@ -87,6 +87,14 @@ func (p *pinned) Extend(size int64) error {
 	return p.File.Extend(size)
 }
 
+// Reserve implements disk.Reserver, whether the file inside does or not.
+func (p *pinned) Reserve(size int64) error {
+	if p.h.member.dropped.Load() != nil {
+		return p.h.member.absent(p.h.place)
+	}
+	return disk.Reserve(p.File, size)
+}
+
 func (p *pinned) Sync() error {
 	if p.h.member.dropped.Load() != nil {
 		return p.h.member.absent(p.h.place)
