@@ -51,6 +51,7 @@ type Deleted struct {
 // again.
 func (s *State) ApplyLarge(x Index, b *Batch, g *Group, rec *Record, pos Position, l Large) (Deleted, error) {
 	a := large{s: s, x: x, b: b, g: g, rec: rec, l: l}
+	defer b.Reset()
 	if err := a.run(pos); err != nil {
 		return Deleted{}, fmt.Errorf("record %d (%s): %w", g.First, rec.Kind, err)
 	}
@@ -125,9 +126,7 @@ func (a *large) run(pos Position) error {
 	if a.l.Final != nil {
 		a.l.Final(a.b)
 	}
-	err = a.x.Apply(a.b, pos)
-	a.b.Reset()
-	if err != nil {
+	if err := a.x.Apply(a.b, pos); err != nil {
 		return err
 	}
 	a.s.mu.Lock()

@@ -165,6 +165,16 @@ func TestApplyRefuses(t *testing.T) {
 		"no segment":          {Kind: KindSegment},
 		"descriptor too long": {Kind: KindSegment, Segment: unknown, Descriptor: make([]byte, MaxDescriptor+1)},
 		"kind of the future":  {Kind: kindEnd},
+		"tags where":          {Kind: KindTags, Bucket: 99, Key: "old", Version: versioning.ID{Epoch: 1, Sequence: 2}},
+		"tags on nothing":     {Kind: KindTags, Bucket: 1, Key: "absent", Version: versioning.ID{Epoch: 1, Sequence: 2}},
+		"tags on a deleted":   {Kind: KindTags, Bucket: 1, Key: "new", Version: versioning.ID{Epoch: 1, Sequence: 5}},
+		"tags on another":     {Kind: KindTags, Bucket: 1, Key: "old", Version: versioning.ID{Epoch: 1, Sequence: 3}},
+		"tags of an epoch":    {Kind: KindTags, Bucket: 1, Key: "old", Version: versioning.ID{Epoch: 2, Sequence: 2}},
+		"tags bad":            {Kind: KindTags, Bucket: 1, Key: "old", Version: versioning.ID{Epoch: 1, Sequence: 2}, Tags: []byte{1}},
+		"tags' key":           {Kind: KindTags, Bucket: 1, Key: "\xff"},
+		"settings where":      {Kind: KindSettings, Bucket: 99},
+		"settings too long":   {Kind: KindSettings, Bucket: 1, Settings: make([]byte, MaxSettings+1)},
+		"large":               {Kind: KindDeletePrefix, Bucket: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, x := NewState(), NewMemory()
@@ -179,7 +189,7 @@ func TestApplyRefuses(t *testing.T) {
 				{Kind: KindCreateBucket, Name: "two"}, put(1, "new", 1), {Kind: KindDelete, Bucket: 1, Key: "new"},
 				{Kind: KindSegment, Segment: erasure.SegmentID{Epoch: 9}, Descriptor: []byte("e")}, bad,
 			}
-			err := s.Apply(b, groupOf(4, recs, 100), recs, func(uint64, string) (*Version, error) { return nil, nil })
+			err := s.Apply(b, groupOf(4, recs, 100), recs, func(bucket uint64, key string) (*Version, error) { return HeadOf(x, bucket, key, nil) })
 			if !errors.Is(err, ErrApply) || !strings.Contains(err.Error(), "record 8") {
 				t.Errorf("error is %v, want ErrApply naming record 8", err)
 			}
@@ -190,6 +200,99 @@ func TestApplyRefuses(t *testing.T) {
 				t.Error("traces left: a segment")
 			}
 		})
+	}
+}
+
+// TestApplyTags: tags change and nothing else does, in one group with what comes
+// before and after too.
+func TestApplyTags(t *testing.T) {
+	tags := func(m map[string]string) []byte {
+		b, err := AppendTags(nil, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	s, x := NewState(), NewMemory()
+	o := sampleObject()
+	o.Size, o.Offset, o.Tags, o.ETag = 10, 60, tags(map[string]string{"a": "1"}), "etag"
+	recs := []Record{{Kind: KindCreateBucket, Name: "one"}, {Kind: KindPut, Epoch: 4, Time: 5, Bucket: 1, Key: "k", Object: o}}
+	if err := applyTo(s, x, groupOf(1, recs, 100), recs); err != nil {
+		t.Fatal(err)
+	}
+	want, err := HeadOf(x, 1, "k", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := versioning.ID{Epoch: 4, Sequence: 2}
+	refs := only(dump(t, x), spaceRef)
+	two := tags(map[string]string{"b": "2", "c": ""})
+	recs = []Record{{Kind: KindTags, Epoch: 9, Time: 99, Bucket: 1, Key: "k", Version: id, Tags: []byte{}}, {Kind: KindTags, Epoch: 9, Time: 99, Bucket: 1, Key: "k", Version: id, Tags: two}}
+	if err := applyTo(s, x, groupOf(3, recs, 0), recs); err != nil {
+		t.Fatal(err)
+	}
+	want.Tags = two
+	if got, err := HeadOf(x, 1, "k", nil); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("with tags it is\n%+v, %v, want\n%+v", got, err, want)
+	}
+	recs = []Record{{Kind: KindTags, Bucket: 1, Key: "k", Version: id}}
+	if err := applyTo(s, x, groupOf(5, recs, 0), recs); err != nil {
+		t.Fatal(err)
+	}
+	want.Tags = nil
+	if got, err := HeadOf(x, 1, "k", nil); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("without tags it is\n%+v, %v, want\n%+v", got, err, want)
+	}
+	if got := only(dump(t, x), spaceRef); !maps.Equal(got, refs) {
+		t.Errorf("references changed to %q", got)
+	}
+	// Put, tagged and replaced within one group.
+	recs = []Record{put(1, "k", 1), {Kind: KindTags, Bucket: 1, Key: "k", Version: versioning.ID{Epoch: 1, Sequence: 6}, Tags: two}, put(1, "k", 2)}
+	if err := applyTo(s, x, groupOf(6, recs, 100), recs); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := HeadOf(x, 1, "k", nil); err != nil || got.Tags != nil || got.Size != 2 {
+		t.Errorf("after a put it is %+v, %v", got, err)
+	}
+	checkWhole(t, x)
+}
+
+func TestApplySettings(t *testing.T) {
+	s, x := NewState(), NewMemory()
+	block := []byte("window: 7d")
+	recs := []Record{{Kind: KindCreateBucket, Name: "one", Time: 3}, put(1, "k", 5), {Kind: KindSettings, Bucket: 1, Settings: block}}
+	if err := applyTo(s, x, groupOf(1, recs, 10), recs); err != nil {
+		t.Fatal(err)
+	}
+	copy(block, "xxxxxx") // the record's bytes are its owner's
+	want := Bucket{ID: 1, Name: "one", Created: 3, Usage: Usage{1, 5}, Settings: []byte("window: 7d"), Revision: 3}
+	check := func() {
+		t.Helper()
+		loaded, err := LoadState(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, from := range []*State{s, loaded} {
+			if got, _ := from.BucketByID(1); !reflect.DeepEqual(got, want) {
+				t.Errorf("bucket is %+v, want %+v", got, want)
+			}
+		}
+	}
+	check()
+	recs = []Record{put(1, "l", 5)}
+	if err := applyTo(s, x, groupOf(4, recs, 10), recs); err != nil {
+		t.Fatal(err)
+	}
+	want.Usage = Usage{2, 10}
+	check()
+	recs = []Record{{Kind: KindSettings, Bucket: 1}, {Kind: KindCreateBucket, Name: "two"}, {Kind: KindSettings, Bucket: 6, Settings: make([]byte, MaxSettings)}}
+	if err := applyTo(s, x, groupOf(5, recs, 0), recs); err != nil {
+		t.Fatal(err)
+	}
+	want.Settings, want.Revision = nil, 5
+	check()
+	if k, _ := s.Bucket("two"); len(k.Settings) != MaxSettings || k.Revision != 7 {
+		t.Errorf("bucket two has %d bytes of revision %d", len(k.Settings), k.Revision)
 	}
 }
 

@@ -60,6 +60,9 @@ func TestIndex(t *testing.T) {
 			t.Run("Atomic", func(t *testing.T) { testAtomic(t, kind.open(t)) })
 			t.Run("CrashPrefix", func(t *testing.T) { testCrashPrefix(t, kind) })
 			t.Run("Closed", func(t *testing.T) { testClosed(t, kind.open(t)) })
+			t.Run("Snapshots", func(t *testing.T) { testSnapshots(t, kind.open(t)) })
+			t.Run("Large", func(t *testing.T) { testLarge(t, kind) })
+			t.Run("LargeCrash", func(t *testing.T) { testLargeCrash(t, kind) })
 			t.Run("HeadCost", func(t *testing.T) { testHeadCost(t, kind.open(t)) })
 			t.Run("List", func(t *testing.T) { testList(t, kind.open) })
 			t.Run("ListModel", func(t *testing.T) { testListModel(t, kind.open) })
@@ -188,6 +191,85 @@ func testIterators(t *testing.T, x Index) {
 	}
 }
 
+// testSnapshots: a snapshot shows its moment until it is closed, to many at
+// once; its iterators outlive it.
+func testSnapshots(t *testing.T, x Index) {
+	apply(t, x, 1, func(b *Batch) {
+		b.Set([]byte("a"), []byte("old"))
+		b.Set([]byte("b"), []byte("old"))
+	})
+	first := dump(t, x)
+	s, err := x.Snapshot()
+	require.NoError(t, err)
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			for {
+				v, err := s.Get([]byte("a"), nil)
+				if errors.Is(err, ErrClosed) {
+					return
+				}
+				if err != nil || string(v) != "old" {
+					t.Errorf("a is %q, %v", v, err)
+					return
+				}
+				it, err := s.NewIter([]byte("a"), []byte("b\x00"))
+				if errors.Is(err, ErrClosed) {
+					return
+				}
+				n := 0
+				for it.Next() {
+					n++
+				}
+				if err := it.Close(); err != nil || n != 2 {
+					t.Errorf("%d entries, %v", n, err)
+				}
+			}
+		})
+	}
+	for seq := uint64(2); seq < 40; seq++ {
+		apply(t, x, seq, func(b *Batch) {
+			b.Set([]byte("a"), []byte("new"))
+			b.Delete([]byte("b"))
+			b.Set(fmt.Appendf(nil, "c%d", seq), nil)
+		})
+		if seq%8 == 0 {
+			require.NoError(t, x.Flush())
+		}
+	}
+	require.Equal(t, first, dump(t, s))
+	_, err = s.Get([]byte("c2"), nil)
+	require.ErrorIs(t, err, ErrNoEntry)
+	before := x.Metrics()
+	scratch := make([]byte, 0, 64)
+	v, err := s.Get([]byte("b"), scratch)
+	require.NoError(t, err)
+	require.Same(t, &scratch[:1][0], &v[0], "the value belongs into dst")
+	require.Greater(t, x.Metrics().Gets, before.Gets)
+
+	it, err := s.NewIter([]byte("b"), nil)
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	require.NoError(t, s.Close(), "twice")
+	readers.Wait()
+	_, err = s.Get([]byte("a"), nil)
+	require.ErrorIs(t, err, ErrClosed)
+	_, err = s.NewIter(nil, nil)
+	require.ErrorIs(t, err, ErrClosed)
+	apply(t, x, 40, func(b *Batch) { b.Set([]byte("b"), []byte("newer")) })
+	require.NoError(t, x.Flush())
+	require.True(t, it.Next())
+	v, err = it.Value()
+	require.NoError(t, err)
+	require.Equal(t, "b old", string(it.Key())+" "+string(v))
+	require.False(t, it.Next())
+	require.NoError(t, it.Close())
+	s, err = x.Snapshot()
+	require.NoError(t, err)
+	require.Equal(t, dump(t, x), dump(t, s))
+	require.NoError(t, s.Close())
+}
+
 // testAtomic: readers beside Apply see whole batches, and never go back.
 func testAtomic(t *testing.T, x Index) {
 	keys := []string{"a", "m", "z"}
@@ -297,6 +379,8 @@ func testClosed(t *testing.T, x Index) {
 	_, err := x.Get([]byte("k"), nil)
 	require.ErrorIs(t, err, ErrClosed)
 	_, err = x.NewIter(nil, nil)
+	require.ErrorIs(t, err, ErrClosed)
+	_, err = x.Snapshot()
 	require.ErrorIs(t, err, ErrClosed)
 	require.ErrorIs(t, x.Apply(NewBatch(), Position{Seq: 2}), ErrClosed)
 	require.ErrorIs(t, x.Flush(), ErrClosed)

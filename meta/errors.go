@@ -17,6 +17,9 @@ var (
 	ErrMetadata = errors.New("bad user metadata")
 	// ErrTags reports tags beyond S3's limits, or an encoded block that is none.
 	ErrTags = errors.New("bad tags")
+	// ErrSettings reports bucket settings beyond their limits, or an encoded
+	// block that is none.
+	ErrSettings = errors.New("bad bucket settings")
 	// ErrRecord reports a malformed record.
 	ErrRecord = errors.New("malformed record")
 	// ErrFormat reports something written by a newer version of this program;

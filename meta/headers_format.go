@@ -63,6 +63,15 @@ func CheckETag(etag string) error {
 	return nil
 }
 
+// Size returns the bytes of all headers together.
+func (h *Headers) Size() int {
+	n := 0
+	for _, s := range h.all() {
+		n += len(*s)
+	}
+	return n
+}
+
 // sendable reports whether s can be a field value (RFC 9110, section 5.5).
 func sendable(s string) bool {
 	for i := range len(s) {

@@ -187,3 +187,27 @@ func TestListCorrupt(t *testing.T) {
 		t.Errorf("a rotten entry lists as %+v, %v", page, err)
 	}
 }
+
+func TestCountPrefix(t *testing.T) {
+	x := NewMemory()
+	fill(t, x, []string{"a", "a/", "a/b", "a/c", "a0", "b"})
+	for prefix, want := range map[string]int64{"": 6, "a": 5, "a/": 3, "a/b": 1, "z": 0} {
+		for limit := int64(0); limit < 8; limit++ {
+			before := x.Metrics().Steps
+			got, err := CountPrefix(x, 7, prefix, limit)
+			if err != nil || got != min(want, limit+1) {
+				t.Errorf("%q up to %d: %d, %v; want %d", prefix, limit, got, err, min(want, limit+1))
+			}
+			if steps := x.Metrics().Steps - before; steps > got+1 {
+				t.Errorf("%q up to %d: %d visited", prefix, limit, steps)
+			}
+		}
+	}
+	if n, err := CountPrefix(x, 5, "", 9); n != 0 || err != nil {
+		t.Errorf("a bucket without keys: %d, %v", n, err)
+	}
+	_ = x.Close()
+	if _, err := CountPrefix(x, 7, "", 9); !errors.Is(err, ErrClosed) {
+		t.Errorf("closed: %v", err)
+	}
+}

@@ -109,6 +109,26 @@ func TestPebbleForeign(t *testing.T) {
 	refused(other, ErrForeignIndex) // a Pebble database, but whose?
 }
 
+// TestPebbleOlder: an index of an older format is for its own pool to remove,
+// and is not opened.
+func TestPebbleOlder(t *testing.T) {
+	dir := t.TempDir()
+	x := openDir(t, PebbleOptions{Dir: dir})
+	set(t, x, 3)
+	require.NoError(t, x.Close())
+	marker := appendMarker(nil, testPool)
+	marker[len(markerMagic)] = indexVersion - 1
+	require.NoError(t, os.WriteFile(filepath.Join(dir, markerName), resum(marker), 0o644))
+	_, err := OpenPebble(PebbleOptions{Dir: dir, Pool: testPool})
+	require.ErrorIs(t, err, ErrIndexFailed)
+	require.ErrorIs(t, CheckIndex(dir, testPool), ErrIndexFailed)
+	_, err = OpenPebble(PebbleOptions{Dir: dir, Pool: erasure.PoolID{9}})
+	require.ErrorIs(t, err, ErrForeignIndex)
+	require.ErrorIs(t, RemoveIndex(dir, erasure.PoolID{9}), ErrForeignIndex)
+	require.NoError(t, RemoveIndex(dir, testPool))
+	require.Zero(t, openDir(t, PebbleOptions{Dir: dir}).Position())
+}
+
 func TestRemoveIndex(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, RemoveIndex(filepath.Join(dir, "missing"), testPool))

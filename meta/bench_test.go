@@ -1,0 +1,140 @@
+package meta
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cairnstore/cairn/erasure"
+)
+
+// benchKey is a key of 64 bytes, as a dataset has them.
+func benchKey(i int) string {
+	return fmt.Sprintf("datasets/imagenet-22k/train/shard-%05d/sample-%017d", i/1000, i)
+}
+
+// fillBench puts n packed objects of 4 KiB into a new index, in groups of per
+// records, as 4+2 lays them out: a lone group as three copies, a larger one as
+// four data blocks and two of parity.
+func fillBench(t testing.TB, x Index, n, per int) *State {
+	s := NewState()
+	b := NewBatch()
+	apply := func(g *Group, recs []Record) {
+		b.Reset()
+		require.NoError(t, s.Apply(b, g, recs, func(uint64, string) (*Version, error) { return nil, nil }))
+		require.NoError(t, x.Apply(b, Position{Seq: g.Last, Hash: g.Hash, Segment: g.Segment}))
+	}
+	apply(&Group{First: 1, Last: 1, Segment: sampleSegment}, []Record{{Kind: KindCreateBucket, Name: "bench"}})
+	at := int64(1 << 20)
+	for i := 0; i < n; i += per {
+		recs := make([]Record, 0, per)
+		for j := i; j < min(n, i+per); j++ {
+			o := &Object{Size: 4096, HasHash: true, Packed: true, Offset: uint32((j - i) * 4096)}
+			for k := range o.Hash { // not to be compressed
+				o.Hash[k] = byte((j*2654435761 + k*40503) >> (k % 16))
+			}
+			recs = append(recs, Record{Kind: KindPut, Epoch: 3, Time: 1_700_000_000_000_000_000 + int64(i)*1_000_000, Bucket: 1, Key: benchKey(j), Object: o})
+		}
+		first := s.buckets[1].Usage.Objects + 2
+		g := &Group{First: uint64(first), Last: uint64(first) + uint64(len(recs)) - 1, Segment: erasure.SegmentID{Epoch: 3, Random: 0x1122334455667788, Counter: uint64(9 + i/16384)}, Payload: int64(len(recs)) * 4096}
+		for k := range g.Hash {
+			g.Hash[k] = byte((i*2246822519 + k*3266489917) >> (k % 16))
+		}
+		data := min(4, max(1, len(recs)/16))
+		g.Data, g.Parity = data, 2
+		for k := range data + 2 {
+			each := g.Payload / int64(data)
+			block := Block{Shard: uint16((i/per + k) % 6), Offset: at + 4096, Length: each, Part: at}
+			if k < data {
+				block.Start = int64(k) * each
+			}
+			if data == 1 {
+				block.Start = 0
+			}
+			g.Blocks = append(g.Blocks, block)
+		}
+		at += g.Payload/int64(data) + 8192
+		apply(g, recs)
+	}
+	return s
+}
+
+func BenchmarkApply(b *testing.B) {
+	s, x := NewState(), NewMemory()
+	recs := []Record{{Kind: KindCreateBucket, Name: "bench"}}
+	if err := applyTo(s, x, groupOf(1, recs, 0), recs); err != nil {
+		b.Fatal(err)
+	}
+	batch := NewBatch()
+	old, err := VersionOf(groupOf(2, recs, 100), &Record{Epoch: 1, Object: &Object{Size: 10, Packed: true}}, 2)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, kind := range []struct {
+		name string
+		prev *Version
+	}{{"new", nil}, {"overwrite", old}} {
+		b.Run(kind.name, func(b *testing.B) {
+			b.ReportAllocs()
+			prev := func(uint64, string) (*Version, error) { return kind.prev, nil }
+			recs := []Record{put(1, benchKey(7), 10)}
+			g := groupOf(10, recs, 100)
+			k := s.buckets[1]
+			for b.Loop() {
+				k.Usage = Usage{1 << 40, 1 << 40}
+				s.buckets[1] = k
+				batch.Reset()
+				if err := s.Apply(batch, g, recs, prev); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkReads(b *testing.B) {
+	x := openDir(b, PebbleOptions{Dir: b.TempDir()})
+	const n = 200_000
+	fillBench(b, x, n, 64)
+	require.NoError(b, x.Flush())
+	require.NoError(b, x.(*pebbleIndex).db.Compact(b.Context(), []byte{0}, []byte{0xff}, false))
+	b.Run("list", func(b *testing.B) {
+		b.ReportAllocs()
+		keys := 0
+		q := ListQuery{Bucket: 1}
+		for b.Loop() {
+			page, err := List(x, q)
+			if err != nil {
+				b.Fatal(err)
+			}
+			keys += len(page.Entries)
+			q.Cursor = page.Next
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(keys), "ns/key")
+	})
+	b.Run("head", func(b *testing.B) {
+		b.ReportAllocs()
+		scratch := make([]byte, 0, 1024)
+		keys := make([]string, 4096)
+		for i := range keys {
+			keys[i] = benchKey(i * 7919 % n)
+		}
+		i := 0
+		for b.Loop() {
+			if _, err := HeadOf(x, 1, keys[i%len(keys)], scratch); err != nil {
+				b.Fatal(err)
+			}
+			i++
+		}
+	})
+	b.Run("count", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if got, err := CountPrefix(x, 1, "datasets/", 1<<40); err != nil || got != n {
+				b.Fatal(got, err)
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/key")
+	})
+}
