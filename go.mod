@@ -3,6 +3,7 @@ module github.com/cairnstore/cairn
 go 1.26.0
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/cockroachdb/pebble/v2 v2.1.7
 	github.com/klauspost/reedsolomon v1.14.2
 	github.com/stretchr/testify v1.12.1
