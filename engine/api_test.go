@@ -53,7 +53,7 @@ func TestAbsent(t *testing.T) {
 	for range 2 {
 		res, err := b.Delete(t.Context(), "key", nil)
 		require.NoError(t, err)
-		require.Equal(t, &DeleteResult{}, res)
+		require.Equal(t, &DeleteResult{Key: "key"}, res)
 	}
 	_, err = b.PutBytes(t.Context(), "key", nil, nil)
 	require.NoError(t, err)

@@ -41,7 +41,7 @@ func (e *Engine) CreateBucket(ctx context.Context, name string) error {
 		return fail("create bucket", name, "", err)
 	}
 	r := &request{record: meta.Record{Kind: meta.KindCreateBucket, Name: name}}
-	return fail("create bucket", name, "", e.submit(ctx, r))
+	return fail("create bucket", name, "", e.submitSlot(ctx, r))
 }
 
 // DeleteBucket deletes an empty bucket; durable when it returns nil. A bucket
@@ -56,7 +56,7 @@ func (e *Engine) DeleteBucket(ctx context.Context, name string) error {
 		return fail("delete bucket", name, "", ErrNoBucket)
 	}
 	r := &request{record: meta.Record{Kind: meta.KindDeleteBucket, Bucket: b.ID}}
-	return fail("delete bucket", name, "", e.submit(ctx, r))
+	return fail("delete bucket", name, "", e.submitSlot(ctx, r))
 }
 
 // Buckets returns all buckets in the order of their names.

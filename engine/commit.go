@@ -1,91 +1,60 @@
 package engine
 
 import (
-	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"runtime"
-	"sync/atomic"
-	"time"
+	"slices"
 
 	"github.com/cairnstore/cairn/erasure"
 	"github.com/cairnstore/cairn/internal/log"
-	"github.com/cairnstore/cairn/internal/segment"
 	"github.com/cairnstore/cairn/meta"
 	"github.com/cairnstore/cairn/versioning"
 )
 
-// request is one mutation on its way to the committer.
-type request struct {
-	record   meta.Record
-	payload  []byte                // of a packed object; the caller's until done
-	segments []*segment.Descriptor // payload segments that the record refers to
-
-	// The caller's look-up: prev is the key's version as of sequence base.
-	base uint64
-	prev *meta.Version
-	// again: that look-up was too old once. The committer makes the next one
-	// itself if it must, or a busy store could refuse the caller for ever.
-	again bool
-
-	state atomic.Uint32
-	done  chan struct{} // closed when the fields below are set
-	id    versioning.ID
-	when  int64
-	group *log.Group
-	err   error
-	// replaced is the version that was current just before; nil: none.
-	replaced *meta.Version
-}
-
-// States of a request: until the committer has taken it, its caller may give
-// it up.
-const (
-	queued uint32 = iota
-	taken
-	abandoned
-)
-
-// errLookAgain tells a caller that its look-up is older than the changes that
-// the committer remembers.
-var errLookAgain = errors.New("look up again")
-
-// submit hands r to the committer and waits. A context that ends before the
-// committer takes r ends the call with nothing done; after that the outcome is
-// waited for and returned.
-func (e *Engine) submit(ctx context.Context, r *request) error {
-	r.done = make(chan struct{})
-	select {
-	case e.queue <- r:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-		if r.state.CompareAndSwap(queued, abandoned) {
-			return ctx.Err()
-		}
-		<-r.done
-	}
-	return r.err
-}
-
 // committer is the one goroutine that orders mutations. It owns the fields.
+//
+// It makes a group durable and hands it to the applier, another goroutine,
+// which shows it and answers its callers, while the committer appends the next
+// group. What a group changes is in recent before the next one is looked at.
 type committer struct {
 	e       *Engine
 	held    *request // taken from the queue, for the next group
 	recent  recent
-	stamp   int64 // time of the last commit; stamps never go back
-	busy    int   // requests in the last group
+	last    uint64 // sequence of the last append
+	stamp   int64  // time of the last commit; stamps never go back
+	busy    int    // requests in the last group
+	woken   int    // those of them whose callers wait and may ask again at once
 	records []byte
-	batch   *meta.Batch
+	named   map[erasure.SegmentID]bool // payload segments that durable groups made known and the state may not show yet
+	inGroup inGroup
+
+	applies chan *appended
+	free    chan *appended // those that the applier is done with
 }
+
+// appended is a durable group on its way to the index.
+type appended struct {
+	group    *log.Group
+	place    *meta.Group
+	records  []meta.Record
+	requests []*request
+	payload  [][]byte
+}
+
+// inFlight is how many groups may be between gathered and shown.
+const inFlight = 2
 
 // commit runs until the queue is closed and empty.
 func (e *Engine) commit(stamp int64) {
-	c := &committer{e: e, stamp: stamp, recent: newRecent(e.applied.Load()), batch: meta.NewBatch()}
+	c := &committer{
+		e: e, stamp: stamp, last: e.applied.Load(), recent: newRecent(e.applied.Load()), named: map[erasure.SegmentID]bool{},
+		applies: make(chan *appended, inFlight), free: make(chan *appended, inFlight),
+	}
+	for range inFlight {
+		c.free <- new(appended)
+	}
+	e.tasks.Go(func() { e.applyAll(c.applies, c.free) })
+	defer close(c.applies)
 	for {
 		group := c.gather()
 		if group == nil {
@@ -94,6 +63,18 @@ func (e *Engine) commit(stamp int64) {
 		c.commit(group)
 		c.busy = len(group)
 	}
+}
+
+// drain waits until all groups are applied.
+func (c *committer) drain() {
+	var all [inFlight]*appended
+	for i := range all {
+		all[i] = <-c.free
+	}
+	for _, a := range all {
+		c.free <- a
+	}
+	clear(c.named) // the state knows them
 }
 
 // gather waits for a request and takes with it what else is waiting, up to the
@@ -115,8 +96,8 @@ func (c *committer) gather() []*request {
 	if alone(first) {
 		return group
 	}
-	// Callers that the last group woke are about to ask again. Letting them run
-	// first makes groups larger; a lone caller never waits.
+	// Callers that the last group woke, or is about to wake, will ask again.
+	// Letting them come first makes groups larger; a lone caller never waits.
 	for yields := 0; count < c.e.opts.GroupRecords; {
 		var r *request
 		var open bool
@@ -128,6 +109,9 @@ func (c *committer) gather() []*request {
 		default:
 			if yields >= maxYields || len(group) >= c.busy {
 				return group
+			}
+			if yields == 0 && c.woken > len(group)/2 {
+				c.drain()
 			}
 			yields++
 			runtime.Gosched()
@@ -154,221 +138,175 @@ const maxYields = 8
 // far below what the log takes: metadata may be larger than the objects.
 const maxGroupRecordBytes = 4 << 20
 
-// recordBytes returns about how long the request's records are: no less than
-// half, whatever is in them.
-func (r *request) recordBytes() int64 {
-	const fixed, perExtent, perSegment = 128, 48, 1 << 10
-	n := fixed + len(r.record.Key) + perSegment*len(r.segments)
-	if o := r.record.Object; o != nil {
-		n += len(o.Headers.ContentType) + len(o.Metadata) + perExtent*len(o.Extents)
+// commit makes one group durable and passes it on.
+func (c *committer) commit(requests []*request) {
+	single := alone(requests[0])
+	if single {
+		c.drain()
 	}
-	return int64(n)
+	if err := c.e.writable(); err != nil {
+		c.e.answer(requests, err)
+		return
+	}
+	c.stamp = max(c.stamp, c.e.opts.Clock().UnixNano())
+	a := <-c.free
+	a.reset()
+	c.build(a, requests)
+	if len(a.requests) == 0 {
+		c.free <- a
+		return
+	}
+	c.records = c.records[:0]
+	for i := range a.records {
+		c.records = a.records[i].Append(c.records)
+	}
+	group, err := c.e.log.Append(c.records, uint64(len(a.records)), a.payload)
+	if err != nil {
+		c.e.answer(a.requests, err)
+		c.free <- a
+		return
+	}
+	a.group, a.place = group, placement(group)
+	c.remember(a)
+	c.applies <- a
+	if single || len(c.named) > maxNamed {
+		c.drain()
+	}
 }
 
-// records returns how many records the request may need.
-func (r *request) records() int { return 1 + len(r.segments) }
+const maxNamed = 256
 
-// alone reports whether r must have a group of its own: what it does depends
-// on all that is before it.
-func alone(r *request) bool {
-	return r.record.Kind == meta.KindCreateBucket || r.record.Kind == meta.KindDeleteBucket
+func (a *appended) reset() {
+	clear(a.records)
+	clear(a.requests)
+	clear(a.payload)
+	*a = appended{records: a.records[:0], requests: a.requests[:0], payload: a.payload[:0]}
 }
 
-// take claims a request from its caller, who may have given it up.
-func (r *request) take() bool { return r.state.CompareAndSwap(queued, taken) }
-
-func (r *request) finish(err error) {
-	r.err = err
-	close(r.done)
+// build decides on each request and lays out the records of those that go on.
+func (c *committer) build(a *appended, requests []*request) {
+	epoch := c.e.log.EpochNumber()
+	var offset uint32
+	c.woken = 0
+	c.inGroup.reset()
+	for _, r := range requests {
+		if err := c.admit(r, a.requests); err != nil {
+			c.e.finish(r, err)
+			continue
+		}
+		c.inGroup.note(r, len(a.requests))
+		for _, d := range r.segments {
+			if !c.knows(a, d.ID) {
+				a.records = append(a.records, meta.Record{Kind: meta.KindSegment, Epoch: epoch, Time: c.stamp, Segment: d.ID, Descriptor: d.Append(nil)})
+			}
+		}
+		r.id = versioning.ID{Epoch: epoch, Sequence: c.last + 1 + uint64(len(a.records))}
+		r.when = c.stamp
+		r.record.Epoch, r.record.Time = epoch, c.stamp
+		if o := r.record.Object; o != nil && o.Packed {
+			o.Offset = offset
+			offset += uint32(len(r.payload))
+			a.payload = append(a.payload, r.payload)
+		}
+		a.records = append(a.records, r.record)
+		a.requests = append(a.requests, r)
+		if !r.async {
+			c.woken++
+		}
+	}
 }
 
-// admit says whether r can follow what has been committed.
-func (c *committer) admit(r *request) error {
+// knows reports whether a record that describes a payload segment is in a group
+// before, or in a.
+func (c *committer) knows(a *appended, id erasure.SegmentID) bool {
+	if _, known := c.e.state.Segment(id); known || c.named[id] {
+		return true
+	}
+	return slices.ContainsFunc(a.records, func(r meta.Record) bool { return r.Kind == meta.KindSegment && r.Segment == id })
+}
+
+// admit says whether r can follow what has been committed and the requests of
+// its group that are before it.
+func (c *committer) admit(r *request, before []*request) error {
 	switch r.record.Kind {
 	case meta.KindCreateBucket:
 		if _, exists := c.e.state.Bucket(r.record.Name); exists {
 			return ErrBucketExists
 		}
 		return nil
+	}
+	b, ok := c.e.state.BucketByID(r.record.Bucket)
+	if !ok {
+		return ErrNoBucket
+	}
+	switch r.record.Kind {
 	case meta.KindDeleteBucket:
-		b, ok := c.e.state.BucketByID(r.record.Bucket)
-		switch {
-		case !ok:
-			return ErrNoBucket
-		case b.Usage.Objects > 0:
+		if b.Usage.Objects > 0 {
 			return fmt.Errorf("%w: %d objects", ErrBucketNotEmpty, b.Usage.Objects)
 		}
 		return nil
-	}
-	if _, ok := c.e.state.BucketByID(r.record.Bucket); !ok {
-		return ErrNoBucket
-	}
-	if r.base >= c.recent.floor {
+	case meta.KindSettings:
+		if r.base != b.Revision {
+			return errLookAgain
+		}
+		return nil
+	case meta.KindDeletePrefix:
 		return nil
 	}
-	if !r.again {
-		return errLookAgain
-	}
-	var err error
-	r.base = c.e.applied.Load()
-	r.prev, err = meta.HeadOf(c.e.index, r.record.Bucket, r.record.Key, nil)
-	if errors.Is(err, meta.ErrNoEntry) {
-		err = nil
-	}
-	return err
-}
-
-// commit makes one group durable, applies it and answers its callers.
-func (c *committer) commit(requests []*request) {
-	if err := c.e.writable(); err != nil {
-		answer(requests, err)
-		return
-	}
-	c.stamp = max(c.stamp, c.e.opts.Clock().UnixNano())
-	epoch := c.e.log.EpochNumber()
-	admitted := requests[:0]
-	var records []meta.Record
-	var payload [][]byte
-	var offset uint32
-	named := map[erasure.SegmentID]bool{}
-	c.records = c.records[:0]
-	for _, r := range requests {
-		if err := c.admit(r); err != nil {
-			r.finish(err)
-			continue
+	if r.base < c.recent.floor {
+		if !r.again {
+			return errLookAgain
 		}
-		for _, d := range r.segments {
-			if _, known := c.e.state.Segment(d.ID); known || named[d.ID] {
-				continue
-			}
-			named[d.ID] = true
-			records = append(records, meta.Record{Kind: meta.KindSegment, Epoch: epoch, Time: c.stamp, Segment: d.ID, Descriptor: d.Append(nil)})
-		}
-		r.record.Epoch, r.record.Time = epoch, c.stamp
-		if o := r.record.Object; o != nil && o.Packed {
-			o.Offset = offset
-			offset += uint32(len(r.payload))
-			payload = append(payload, r.payload)
-		}
-		r.id.Sequence = uint64(len(records)) // within the group, until it is known
-		records = append(records, r.record)
-		admitted = append(admitted, r)
-	}
-	if len(admitted) == 0 {
-		return
-	}
-	for i := range records {
-		c.records = records[i].Append(c.records)
-	}
-	group, err := c.e.log.Append(c.records, uint64(len(records)), payload)
-	if err != nil {
-		answer(admitted, err)
-		return
-	}
-	for _, r := range admitted {
-		r.id = versioning.ID{Epoch: epoch, Sequence: group.First + r.id.Sequence}
-		r.when, r.group = c.stamp, group
-	}
-	if err := c.apply(group, records, admitted); err != nil {
-		// The group is durable and will be applied by the next open; to those
-		// who ask now the outcome cannot be shown.
-		answer(admitted, err)
-		return
-	}
-	for _, r := range admitted {
-		r.finish(nil)
-	}
-}
-
-func answer(requests []*request, err error) {
-	for _, r := range requests {
-		r.finish(err)
-	}
-}
-
-// apply puts the group's effects into state and index.
-func (c *committer) apply(g *log.Group, records []meta.Record, requests []*request) error {
-	place := placement(g)
-	looked := make(map[headKey]*request, len(requests))
-	for _, r := range requests {
-		if r.record.Kind == meta.KindPut || r.record.Kind == meta.KindDelete {
-			k := headKey{r.record.Bucket, r.record.Key}
-			if _, twice := looked[k]; !twice {
-				looked[k] = r
-			}
+		if err := c.e.look(r); err != nil {
+			return err
 		}
 	}
-	prev := func(bucket uint64, key string) (*meta.Version, error) {
-		k := headKey{bucket, key}
-		r := looked[k]
-		if v, changed := c.recent.after(k, r.base); changed {
-			return v, nil
-		}
-		return r.prev, nil
+	if r.cond == nil && r.record.Kind != meta.KindTags {
+		return nil
 	}
-	if err := c.e.apply(c.batch, g, place, records, prev); err != nil {
+	current, changed := c.inGroup.outcome(r, before)
+	if !changed {
+		current = c.recent.current(r)
+	}
+	if err := r.cond.check(current); err != nil {
 		return err
 	}
+	if r.record.Kind == meta.KindTags {
+		if current == nil {
+			return ErrNotFound
+		}
+		r.record.Version, r.current = current.ID, current
+	}
+	return nil
+}
+
+// remember keeps what the group changes for those that follow.
+func (c *committer) remember(a *appended) {
+	if a.group.First != c.last+1 {
+		c.e.indexFailed(fmt.Errorf("group at sequence %d follows sequence %d", a.group.First, c.last))
+	}
+	c.last = a.group.Last
+	for _, r := range a.records {
+		if r.Kind == meta.KindSegment {
+			c.named[r.Segment] = true
+		}
+	}
+	for _, r := range a.requests {
+		r.group = a.group
+		if r.record.Kind == meta.KindDeletePrefix {
+			c.recent = newRecent(c.last) // it may have changed any key
+			return
+		}
+		if !alone(r) {
+			r.replaced = c.recent.current(r)
+			c.recent.note(a.place, r)
+		}
+	}
+	c.recent.endGroup(c.last)
+}
+
+func (e *Engine) answer(requests []*request, err error) {
 	for _, r := range requests {
-		r.replaced = r.prev
-		if v, changed := c.recent.after(headKey{r.record.Bucket, r.record.Key}, r.base); changed {
-			r.replaced = v
-		}
-		c.recent.note(place, &r.record, r.id.Sequence)
-	}
-	c.recent.endGroup(g.Last)
-	return nil
-}
-
-// apply gives one group's effects to state and index, in one batch. An error
-// means that index and log no longer agree: the index is given up.
-func (e *Engine) apply(b *meta.Batch, g *log.Group, place *meta.Group, records []meta.Record, prev func(uint64, string) (*meta.Version, error)) error {
-	b.Reset()
-	e.learn(b, g.Segment)
-	err := e.state.Apply(b, place, records, prev)
-	if err == nil {
-		b.Set(meta.StampKey, binary.BigEndian.AppendUint64(nil, uint64(records[len(records)-1].Time)))
-		err = e.index.Apply(b, meta.Position{Seq: g.Last, Hash: g.Hash, Segment: g.Segment.ID})
-	}
-	if err != nil {
-		e.indexFailed(err)
-		return &both{ErrIndexFailed, err}
-	}
-	e.applied.Store(g.Last)
-	return nil
-}
-
-// learn records a log segment's descriptor with the first group that it holds.
-func (e *Engine) learn(b *meta.Batch, d *segment.Descriptor) {
-	if _, known := e.state.Segment(d.ID); !known {
-		e.state.Describe(b, d.ID, d.Append(nil))
+		e.finish(r, err)
 	}
 }
-
-// placement is the index's entry for a group.
-func placement(g *log.Group) *meta.Group {
-	p := &meta.Group{
-		First: g.First, Last: g.Last, Hash: g.Hash, Segment: g.Segment.ID,
-		Data: g.Data, Parity: g.Parity, Payload: g.Payload, Blocks: make([]meta.Block, len(g.Blocks)),
-	}
-	for i, b := range g.Blocks {
-		p.Blocks[i] = meta.Block{Shard: uint16(b.Shard), Offset: b.Offset, Length: b.Length, Start: b.Start, Part: b.Part}
-	}
-	return p
-}
-
-// decodeRecords reads the records of a group.
-func decodeRecords(b []byte) ([]meta.Record, error) {
-	var records []meta.Record
-	for len(b) > 0 {
-		r, n, err := meta.DecodeRecord(b)
-		if err != nil {
-			return nil, err
-		}
-		records = append(records, r)
-		b = b[n:]
-	}
-	return records, nil
-}
-
-func timeOf(ns int64) time.Time { return time.Unix(0, ns).UTC() }

@@ -24,8 +24,11 @@ type Engine struct {
 	state   *meta.State
 	payload *payload.Store
 
+	slots   chan struct{} // one for each mutation in the engine
 	queue   chan *request
-	applied atomic.Uint64 // last sequence that the index shows
+	applied atomic.Uint64                 // last sequence that the index shows
+	before  atomic.Pointer[meta.Snapshot] // what readers see during a large transaction
+	turns   atomic.Uint64                 // large transactions begun
 
 	descriptors sync.Map // erasure.SegmentID -> *segment.Descriptor
 

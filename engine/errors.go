@@ -24,10 +24,22 @@ var (
 	ErrBucketNotEmpty = errors.New("bucket is not empty")
 	ErrBucketName     = meta.ErrBucketName
 	ErrKey            = meta.ErrKey
-	ErrMetadata       = meta.ErrMetadata
+	ErrMetadata       = meta.ErrMetadata // user metadata, a header or an ETag
+	ErrTags           = meta.ErrTags
+	ErrSettings       = meta.ErrSettings
+	ErrVersionID      = errors.New("bad version id")
 	ErrRange          = errors.New("range not satisfiable")
 	ErrTooLarge       = errors.New("object too large")
 	ErrToken          = errors.New("bad page token")
+	// ErrPrecondition reports that a condition does not hold. Nothing happened.
+	ErrPrecondition = errors.New("precondition failed")
+	// ErrSize and ErrHash report content that is not what PutOptions announced.
+	ErrSize = errors.New("size does not match")
+	ErrHash = errors.New("content hash does not match")
+	// ErrTooManyKeys reports a transaction over more than
+	// Options.MaxTransactionKeys keys.
+	ErrTooManyKeys = errors.New("too many keys")
+	ErrWriterEnded = errors.New("writer was committed or aborted")
 	// ErrCorrupt reports bytes that no surviving disk can give; the error is
 	// an *UnrecoverableError.
 	ErrCorrupt = errors.New("data lost or damaged")

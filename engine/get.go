@@ -41,11 +41,13 @@ func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (*Object
 }
 
 func (b *Bucket) get(ctx context.Context, bucket meta.Bucket, key string, opts *GetOptions) (*Object, error) {
-	v, info, err := b.current(bucket, key)
+	o := &Object{e: b.e, ctx: ctx}
+	v := &o.version
+	err := b.current(bucket, key, v, &o.info)
 	if err != nil {
 		return nil, err
 	}
-	o := &Object{e: b.e, ctx: ctx, info: info, version: v, length: v.Size}
+	o.length = v.Size
 	if opts != nil {
 		switch {
 		case opts.Offset < 0 || opts.Length < 0 || opts.Offset > v.Size || (opts.Offset == v.Size && opts.Offset > 0):
@@ -129,8 +131,8 @@ func contradiction(format string, args ...any) error {
 type Object struct {
 	e       *Engine
 	ctx     context.Context
-	info    *ObjectInfo
-	version *meta.Version
+	info    ObjectInfo
+	version meta.Version
 
 	offset, length int64           // the range
 	packed         *erasure.Buffer // whole content of a packed object
@@ -147,7 +149,7 @@ type Object struct {
 const readAhead = 1 << 20
 
 // Info describes the version. It stays valid after Close.
-func (o *Object) Info() *ObjectInfo { return o.info }
+func (o *Object) Info() *ObjectInfo { return &o.info }
 
 // Size returns the number of bytes that can be read: the object's, or the
 // range's.

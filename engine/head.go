@@ -19,32 +19,33 @@ func (b *Bucket) Head(ctx context.Context, key string, opts *HeadOptions) (*Obje
 		return nil, err
 	}
 	defer b.e.end()
-	_, info, err := b.current(bucket, key)
-	if err != nil {
+	info := new(ObjectInfo)
+	var v meta.Version
+	if err := b.current(bucket, key, &v, info); err != nil {
 		return nil, fail("head", b.name, key, err)
 	}
 	b.e.metrics.heads.Add(1)
 	return info, nil
 }
 
-// current returns the current version of key, without its metadata, and what
-// describes it.
-func (b *Bucket) current(bucket meta.Bucket, key string) (*meta.Version, *ObjectInfo, error) {
+// current reads the current version of key into v, without its metadata, and
+// what describes it into info.
+func (b *Bucket) current(bucket meta.Bucket, key string, v *meta.Version, info *ObjectInfo) error {
 	if err := meta.CheckKey(key); err != nil {
-		return nil, nil, err
+		return err
 	}
 	scratch := scratches.Get().(*[]byte)
 	defer scratches.Put(scratch)
-	v, err := meta.HeadOf(b.e.index, bucket.ID, key, *scratch)
+	err := b.e.head(bucket.ID, key, *scratch, v)
 	if errors.Is(err, meta.ErrNoEntry) {
-		return nil, nil, ErrNotFound
+		return ErrNotFound
 	}
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	info, err := fullInfoOf(b.name, key, v)
-	v.Metadata, v.Unknown = nil, nil // they alias scratch
-	return v, info, err
+	err = describeFully(info, b.name, key, v)
+	v.Metadata, v.Tags, v.Unknown = nil, nil, nil // they alias scratch
+	return err
 }
 
 // scratches holds room for a key and its entry; longer ones are allocated.

@@ -87,18 +87,24 @@ func (b *Bucket) ListPage(ctx context.Context, opts *ListPageOptions) (*ListPage
 		}
 		q.Cursor = string(cursor)
 	}
-	found, err := meta.List(b.e.index, q)
+	var found *meta.ListPage
+	err = b.e.read(func(r meta.Reader) (err error) {
+		found, err = meta.List(r, q)
+		return err
+	})
 	if err != nil {
 		return nil, fail("list", b.name, "", err)
 	}
 	b.e.metrics.lists.Add(1)
 	page := &ListPage{Objects: make([]*ObjectInfo, len(found.Entries))}
+	infos := make([]ObjectInfo, len(found.Entries))
 	for i := range found.Entries {
 		f := &found.Entries[i]
+		page.Objects[i] = &infos[i]
 		if f.Prefix != "" {
-			page.Objects[i] = &ObjectInfo{Bucket: b.name, Key: f.Prefix, IsPrefix: true}
+			infos[i] = ObjectInfo{Bucket: b.name, Key: f.Prefix, IsPrefix: true}
 		} else {
-			page.Objects[i] = infoOf(b.name, f.Key, f.Version)
+			describe(&infos[i], b.name, f.Key, f.Version)
 		}
 	}
 	if found.More {

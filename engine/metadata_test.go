@@ -22,11 +22,11 @@ func TestMetadata(t *testing.T) {
 		"nil":                nil,
 		"none":               {},
 		"empty":              {Metadata: map[string]string{}},
-		"type":               {ContentType: "application/x-tar; charset=\"utf-8\""},
+		"type":               {Headers: Headers{ContentType: "application/x-tar; charset=\"utf-8\""}},
 		"pair":               {Metadata: map[string]string{"owner": "ann"}},
-		"many":               {ContentType: "x", Metadata: many},
-		"hostile":            {ContentType: "a\x00\r\nb\xff", Metadata: map[string]string{"\x00": "\x00", "a": "", "A": "\xff\xfe", " ": "\r\n", "é": "日本", "a=b;": "\""}},
-		"as large as can be": {ContentType: strings.Repeat("t", 64<<10), Metadata: map[string]string{"k": strings.Repeat("v", 64<<10-1)}},
+		"many":               {Headers: Headers{ContentType: "x"}, Metadata: many},
+		"hostile":            {Headers: Headers{ContentType: "a;\t\"é"}, Metadata: map[string]string{"\x00": "\x00", "a": "", "A": "\xff\xfe", " ": "\r\n", "é": "日本", "a=b;": "\""}},
+		"as large as can be": {Headers: Headers{ContentType: strings.Repeat("t", 64<<10)}, Metadata: map[string]string{"k": strings.Repeat("v", 64<<10-1)}},
 		"one large key":      {Metadata: map[string]string{strings.Repeat("k", 64<<10): ""}},
 	}
 	for _, plain := range []bool{true, false} {
@@ -68,7 +68,10 @@ func TestMetadataRefused(t *testing.T) {
 		"key too large":         {Metadata: map[string]string{strings.Repeat("k", 64<<10+1): ""}},
 		"too large together":    {Metadata: map[string]string{"a": strings.Repeat("v", 40<<10), "b": strings.Repeat("v", 40<<10)}},
 		"a gigantic value":      {Metadata: map[string]string{"a": strings.Repeat("v", 64<<20)}},
-		"content type too long": {ContentType: strings.Repeat("t", 64<<10+1)},
+		"content type too long": {Headers: Headers{ContentType: strings.Repeat("t", 64<<10+1)}},
+		"header injection":      {Headers: Headers{ContentType: "text/plain\r\nX: y"}},
+		"header not UTF-8":      {Headers: Headers{Expires: "\xff"}},
+		"ETag too long":         {ETag: strings.Repeat("e", 129)},
 	} {
 		for _, size := range []int{10, 100_000} {
 			_, err := b.PutBytes(t.Context(), "key", content(1, size), opts)
@@ -107,7 +110,7 @@ func TestLargeRecordsInOneGroup(t *testing.T) {
 	r.defaults()
 	e := r.open()
 	b := bucketOf(t, e, "bucket")
-	opts := &PutOptions{ContentType: strings.Repeat("t", 64<<10), Metadata: map[string]string{"k": strings.Repeat("v", 64<<10-1)}}
+	opts := &PutOptions{Headers: Headers{ContentType: strings.Repeat("t", 64<<10)}, Metadata: map[string]string{"k": strings.Repeat("v", 64<<10-1)}}
 	const n = 300 // 37 MiB
 	errs := make([]error, n)
 	release := r.holdSyncs()

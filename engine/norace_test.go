@@ -38,7 +38,7 @@ func TestAllocs(t *testing.T) {
 	b := bucketOf(t, e, "bucket")
 	ctx := t.Context()
 	p, buf := content(1, 4<<10), make([]byte, 4<<10)
-	opts := &PutOptions{ContentType: "text/plain", Metadata: map[string]string{"owner": "ann"}}
+	opts := &PutOptions{Headers: Headers{ContentType: "text/plain"}, Metadata: map[string]string{"owner": "ann"}}
 	for key, opts := range map[string]*PutOptions{"plain": nil, "described": opts} {
 		_, err := b.PutBytes(ctx, key, p, opts)
 		require.NoError(t, err)

@@ -91,6 +91,9 @@ func (e *Engine) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := e.wholeIndex(); err != nil {
+		return err
+	}
 	stamp, err := e.lastStamp()
 	if err != nil {
 		return err
@@ -99,7 +102,7 @@ func (e *Engine) open(ctx context.Context) error {
 		_, known := e.state.Segment(id)
 		return known
 	})
-	e.queue = make(chan *request, o.MaxQueue)
+	e.slots, e.queue = make(chan struct{}, o.MaxQueue), make(chan *request, o.MaxQueue)
 	e.tasks.Go(func() { e.commit(stamp) })
 	e.tasks.Go(e.watch)
 	return nil
@@ -144,6 +147,22 @@ func (e *Engine) tryIndex(ctx context.Context, replay func(*log.Group) error) er
 	return e.log.Replay(ctx, replay)
 }
 
+// wholeIndex gives the index up if it shows a part of a transaction that the log
+// does not hold: more disks were lost than it can bear.
+func (e *Engine) wholeIndex() error {
+	seq, pending, err := meta.Pending(e.index)
+	if err != nil || !pending {
+		return err
+	}
+	err = contradiction("the index, now removed, held a part of the transaction at sequence %d, which the log has not: open again", seq)
+	_ = e.index.Close() // it goes
+	e.index = nil
+	if e.opts.IndexDir != "" {
+		err = errors.Join(err, meta.RemoveIndex(e.opts.IndexDir, e.log.Pool()))
+	}
+	return err
+}
+
 func (e *Engine) openIndex() (err error) {
 	if e.opts.plainIndex {
 		e.index = meta.NewMemory()
@@ -168,20 +187,6 @@ func rebuildable(err error) bool {
 		}
 	}
 	return false
-}
-
-// replay applies one group of the log to state and index.
-func (e *Engine) replay(b *meta.Batch, g *log.Group) error {
-	records, err := decodeRecords(g.Records)
-	if err != nil {
-		return fmt.Errorf("group at sequence %d: %w", g.First, err)
-	}
-	var scratch []byte
-	prev := func(bucket uint64, key string) (*meta.Version, error) {
-		return meta.HeadOf(e.index, bucket, key, scratch)
-	}
-	e.metrics.replayed.Add(int64(len(records)))
-	return e.apply(b, g, placement(g), records, prev)
 }
 
 // lastStamp returns the time of the last commit.

@@ -41,13 +41,24 @@ type Options struct {
 	// Limits. All memory that grows with load is bounded by them.
 
 	MaxObjectSize int64 // bytes; 5 TiB as in S3
-	MaxQueue      int   // mutations waiting for the committer; 1024. More wait.
-	GroupRecords  int   // records of one group; 1024
-	GroupBytes    int64 // small-object bytes of one group; 4 MiB
-	MaxOpenFiles  int   // shard files kept open; 512
-	MaxWindows    int   // stream windows in memory, about 6 MiB each at 4+2; 12
+	// MaxQueue is how many mutations may be under way at once, each with up to
+	// PackMax bytes in memory; 1024, so 64 MiB at most. Enough for large
+	// groups; more would only wait longer.
+	MaxQueue int
+	// FailWhenBusy makes mutations beyond MaxQueue, and streams beyond
+	// MaxWindows, fail with ErrBusy rather than wait for their turn.
+	FailWhenBusy bool
+	GroupRecords int   // records of one group; 1024. Bounds how long one commit takes.
+	GroupBytes   int64 // small-object bytes of one group; 4 MiB, for the same reason
+	MaxOpenFiles int   // shard files kept open; 512, half of a common limit for a process
+	// MaxWindows is how many stream windows are in memory, about 6 MiB each at
+	// 4+2; 12. A stream needs one and is fastest with four.
+	MaxWindows    int
 	CacheBytes    int64 // index block cache; 64 MiB
-	MemTableBytes int64 // index memtable; 16 MiB
+	MemTableBytes int64 // index memtable, up to 4 of them; 16 MiB
+	// MaxTransactionKeys is the most keys that one transaction may change;
+	// 1,000,000: seconds for those that wait.
+	MaxTransactionKeys int64
 
 	// Sizes of shard files, in bytes. They matter for how much is rewritten
 	// when space is reclaimed, and for the least a store takes.
@@ -112,6 +123,7 @@ func (o *Options) fill() (*Options, error) {
 	limit("GroupBytes", &c.GroupBytes, PackMax, 4<<20)
 	count("MaxOpenFiles", &c.MaxOpenFiles, 16, 512)
 	count("MaxWindows", &c.MaxWindows, 1, 12)
+	limit("MaxTransactionKeys", &c.MaxTransactionKeys, 1, 1_000_000)
 	limit("CacheBytes", &c.CacheBytes, 1<<20, 64<<20)
 	limit("MemTableBytes", &c.MemTableBytes, 256<<10, 16<<20)
 	limit("LogSegmentSize", &c.LogSegmentSize, 64<<10, 64<<20)

@@ -1,26 +1,50 @@
 package engine
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"io"
-	"maps"
-	"sync"
-
-	"github.com/zeebo/blake3"
 
 	"github.com/cairnstore/cairn/erasure"
-	"github.com/cairnstore/cairn/internal/segment"
 	"github.com/cairnstore/cairn/meta"
 )
 
-// PutOptions are the properties of a new object. Nil means none.
+// Headers are the standard HTTP headers that an object is stored with and given
+// back with. The engine does not interpret them. Together they are at most 64
+// KiB, valid UTF-8 without control characters (ErrMetadata).
+type Headers struct {
+	ContentType        string
+	CacheControl       string
+	ContentEncoding    string
+	ContentDisposition string
+	ContentLanguage    string
+	Expires            string
+}
+
+// PutOptions are the properties of a new object, and what must hold for it to
+// be stored. Nil means none.
 type PutOptions struct {
-	ContentType string
+	Headers
 	// Metadata is the user's, at most 64 KiB of keys and values (ErrMetadata).
 	Metadata map[string]string
+	// Tags are at most 10, with keys of 1-128 and values of up to 256
+	// characters (ErrTags). They can be changed later, unlike the rest.
+	Tags map[string]string
+	// ETag is the entity tag, at most 128 bytes (ErrMetadata); empty: the
+	// content hash in hexadecimal.
+	ETag string
+
+	// Size and Hash, if not nil, are what the content must have: else the put
+	// fails with ErrSize or ErrHash. A known Size also saves buffering.
+	Size *int64
+	Hash *Hash
+	// NoHash leaves out the BLAKE3 of the whole content, for objects larger
+	// than PackMax: about a fifth of the CPU of a put. Each frame is verified
+	// as ever; only a b3sum to compare with is missing. The ETag is then the
+	// version id.
+	NoHash bool
+
+	// If must hold when the object is committed.
+	If *Conditions
 }
 
 // Put stores what r yields, up to its end, as the current version of key, and
@@ -33,82 +57,179 @@ type PutOptions struct {
 // are committed in one round of fdatasyncs, shared with concurrent mutations;
 // larger ones stream through bounded memory. An error of r is returned wrapped.
 func (b *Bucket) Put(ctx context.Context, key string, r io.Reader, opts *PutOptions) (*ObjectInfo, error) {
-	bucket, err := b.open(ctx, "put", key)
-	if err != nil {
-		return nil, err
-	}
-	defer b.e.end()
-	info, err := b.put(ctx, bucket, key, r, opts)
-	if err != nil {
-		return nil, fail("put", b.name, key, err)
-	}
-	b.e.metrics.puts.Add(1)
-	b.e.metrics.bytesPut.Add(info.Size)
-	return info, nil
+	return b.put(ctx, key, opts, func(u *upload) error { return u.readFrom(ctx, r) })
 }
 
 // PutBytes stores p as the current version of key, like Put. It does not keep
 // p, which must not change until it returns.
 func (b *Bucket) PutBytes(ctx context.Context, key string, p []byte, opts *PutOptions) (*ObjectInfo, error) {
-	return b.Put(ctx, key, bytes.NewReader(p), opts)
+	return b.put(ctx, key, opts, func(u *upload) error { return u.takeBytes(p) })
 }
 
-func (b *Bucket) put(ctx context.Context, bucket meta.Bucket, key string, r io.Reader, opts *PutOptions) (*ObjectInfo, error) {
-	if err := meta.CheckKey(key); err != nil {
-		return nil, err
-	}
-	if opts == nil {
-		opts = &PutOptions{}
-	}
-	o := &meta.Object{HasHash: true, Headers: meta.Headers{ContentType: opts.ContentType}}
-	var err error
-	if o.Metadata, err = meta.AppendMetadata(nil, opts.Metadata); err != nil {
-		return nil, err
-	}
-	if len(opts.ContentType) > meta.MaxHeaders {
-		return nil, fmt.Errorf("%w: content type of %d bytes", ErrMetadata, len(opts.ContentType))
-	}
-	if err := b.e.writable(); err != nil {
-		return nil, err
-	}
-	buf := erasure.GetBuffer(PackMax + 1)
-	defer buf.Release()
-	n, err := readFull(ctx, r, buf.B)
+func (b *Bucket) put(ctx context.Context, key string, opts *PutOptions, fill func(*upload) error) (*ObjectInfo, error) {
+	bucket, err := b.open(ctx, "put", key)
 	if err != nil {
 		return nil, err
 	}
-	if int64(n) > b.e.opts.MaxObjectSize {
-		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, b.e.opts.MaxObjectSize)
-	}
-	q := &request{record: meta.Record{Kind: meta.KindPut, Bucket: bucket.ID, Key: key, Object: o}}
-	if n <= PackMax {
-		o.Size, o.Hash, o.Packed = int64(n), blake3.Sum256(buf.B[:n]), n > 0
-		q.payload = buf.B[:n]
-	} else if q.segments, err = b.e.stream(ctx, o, buf.B[:n], r); err != nil {
-		return nil, err
-	}
-	if err := b.e.change(ctx, q); err != nil {
-		b.e.dead(q)
-		return nil, err
-	}
-	info := infoOf(b.name, key, &meta.Version{ID: q.id, Modified: q.when, Object: *o})
-	info.Metadata, info.Survives = maps.Clone(opts.Metadata), q.group.Survives
-	for _, d := range q.segments {
-		info.Survives = min(info.Survives, b.e.survives(d))
-	}
-	return info, nil
+	defer b.e.end()
+	info, err := func() (*ObjectInfo, error) {
+		u, err := b.upload(ctx, bucket, key, opts)
+		if err != nil {
+			return nil, err
+		}
+		defer u.close()
+		if err := fill(u); err != nil {
+			return nil, err
+		}
+		return u.commit(ctx)
+	}()
+	return info, fail("put", b.name, key, err)
 }
 
-// survives returns how many more disks of a segment can be lost: its parity,
-// less those that were dropped while it was written.
-func (e *Engine) survives(d *segment.Descriptor) int {
-	n := d.Geometry.Parity
-	for _, id := range d.Disks {
-		if _, live := e.log.Set().Disk(id); !live {
-			n--
+// Pending is a put that was begun by PutAsync.
+type Pending struct {
+	b *Bucket
+	u *upload
+}
+
+// PutAsync stores p as the current version of key, like PutBytes, and returns
+// when its turn is settled, before it is durable: so one goroutine can have
+// many puts on their way, which share fdatasyncs. Puts of one key take effect
+// in the order of their calls. p must not change until Wait has returned.
+//
+// At most Options.MaxQueue mutations are on their way; then PutAsync waits, or
+// fails with ErrBusy. Objects larger than PackMax are streamed to the disks
+// before it returns. A put whose Wait is never called is committed all the same.
+func (b *Bucket) PutAsync(ctx context.Context, key string, p []byte, opts *PutOptions) (*Pending, error) {
+	bucket, err := b.open(ctx, "put", key)
+	if err != nil {
+		return nil, err
+	}
+	defer b.e.end()
+	u, err := b.upload(ctx, bucket, key, opts)
+	if err != nil {
+		return nil, fail("put", b.name, key, err)
+	}
+	if err = u.takeBytes(p); err == nil {
+		err = u.send(ctx)
+	}
+	if err != nil {
+		u.close()
+		return nil, fail("put", b.name, key, err)
+	}
+	return &Pending{b: b, u: u}, nil
+}
+
+// Wait returns what Put would: nil means durable and visible. A done ctx gives
+// the put up if the committer has not taken it yet, and else is not heeded. It
+// may be called again, not from several goroutines at once.
+func (p *Pending) Wait(ctx context.Context) (*ObjectInfo, error) {
+	info, err := p.u.wait(ctx)
+	return info, fail("put", p.b.name, p.u.q.record.Key, err)
+}
+
+// Writer stores one object that is written to it piece by piece. One goroutine
+// uses it at a time.
+type Writer struct {
+	b     *Bucket
+	ctx   context.Context // of Create: it governs the writer until its end
+	u     *upload
+	err   error
+	ended bool
+}
+
+// Create begins an object, which becomes the current version of key with
+// Commit. Until then nobody sees it, and it leaves nothing if it is not
+// committed. Commit or Abort must be called; ctx ends the writer's waits, not the
+// writer. It counts as a mutation that is under way (Options.MaxQueue).
+func (b *Bucket) Create(ctx context.Context, key string, opts *PutOptions) (*Writer, error) {
+	bucket, err := b.open(ctx, "put", key)
+	if err != nil {
+		return nil, err
+	}
+	defer b.e.end()
+	u, err := b.upload(ctx, bucket, key, opts)
+	if err != nil {
+		return nil, fail("put", b.name, key, err)
+	}
+	return &Writer{b: b, ctx: ctx, u: u}, nil
+}
+
+// Write takes p, which it does not keep. A nil error says nothing about
+// durability. After an error the writer can only be aborted.
+func (w *Writer) Write(p []byte) (int, error) {
+	if w.ended {
+		return 0, w.fail(ErrWriterEnded)
+	}
+	if w.err == nil {
+		w.err = w.b.e.begin(w.ctx)
+		if w.err == nil {
+			defer w.b.e.end()
+			w.err = w.u.write(p)
 		}
 	}
-	return max(n, 0)
+	if w.err != nil {
+		return 0, w.fail(w.err)
+	}
+	return len(p), nil
+}
+
+// SetETag sets PutOptions.ETag, for those that know it only after the content.
+func (w *Writer) SetETag(etag string) error {
+	err := meta.CheckETag(etag)
+	switch {
+	case w.ended:
+		err = ErrWriterEnded
+	case err == nil:
+		w.u.object.ETag = etag
+	}
+	return w.fail(err)
+}
+
+// Commit makes the object the current version of its key: durable and visible
+// when it returns nil. An error means what it means for Put, and ends the writer
+// too.
+func (w *Writer) Commit() (*ObjectInfo, error) {
+	if w.ended {
+		return nil, w.fail(ErrWriterEnded)
+	}
+	defer w.Abort()
+	if w.err != nil {
+		return nil, w.fail(w.err)
+	}
+	if err := w.b.e.begin(w.ctx); err != nil {
+		return nil, w.fail(err)
+	}
+	defer w.b.e.end()
+	info, err := w.u.commit(w.ctx)
+	return info, w.fail(err)
+}
+
+// Abort ends the writer with nothing stored. After Commit, or a second time, it
+// does nothing.
+func (w *Writer) Abort() {
+	if !w.ended {
+		w.ended = true
+		w.u.close()
+	}
+}
+
+func (w *Writer) fail(err error) error { return fail("put", w.b.name, w.u.q.record.Key, err) }
+
+// survives returns how many more disks hold copies or parity beyond what is
+// needed to read what a request stored.
+func (e *Engine) survives(q *request) int {
+	n := q.group.Survives
+	for _, d := range q.segments {
+		left := d.Geometry.Parity
+		for _, id := range d.Disks {
+			if _, live := e.log.Set().Disk(id); !live {
+				left-- // dropped while it was written
+			}
+		}
+		n = min(n, max(left, 0))
+	}
+	return n
 }
 
 // dead counts the space of a stream that was not committed.
@@ -122,87 +243,4 @@ func (e *Engine) dead(q *request) {
 			e.metrics.dead.Add(erasure.ExtentSize(g.Data, x.Length) * int64(g.Shards()))
 		}
 	}
-}
-
-// change looks up the key's current version and commits q; if other changes
-// overtook the look-up by far, it looks again.
-func (e *Engine) change(ctx context.Context, q *request) error {
-	// What is longer could be written, and not read back. Only an object of very
-	// many extents gets there.
-	if o := q.record.Object; o != nil && len(o.Extents) > 0 {
-		if n := len(q.record.Append(nil)); n > meta.MaxRecord {
-			return fmt.Errorf("%w: %d extents make a record of %d bytes, at most %d fit", ErrTooLarge, len(o.Extents), n, meta.MaxRecord)
-		}
-	}
-	for {
-		var err error
-		q.base = e.applied.Load()
-		q.prev, err = meta.HeadOf(e.index, q.record.Bucket, q.record.Key, nil)
-		if err != nil && !errors.Is(err, meta.ErrNoEntry) {
-			return err
-		}
-		q.state.Store(queued)
-		if err = e.submit(ctx, q); !errors.Is(err, errLookAgain) {
-			return err
-		}
-		q.again = true
-	}
-}
-
-// stream stores first and the rest of r in payload segments.
-func (e *Engine) stream(ctx context.Context, o *meta.Object, first []byte, r io.Reader) ([]*segment.Descriptor, error) {
-	st, err := e.payload.NewStream(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer st.Abort()
-	hash := hashers.Get().(*blake3.Hasher)
-	hash.Reset()
-	defer hashers.Put(hash)
-	buf := erasure.GetBuffer(streamRead)
-	defer buf.Release()
-	for p := first; len(p) > 0; {
-		if o.Size += int64(len(p)); o.Size > e.opts.MaxObjectSize {
-			return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, e.opts.MaxObjectSize)
-		}
-		_, _ = hash.Write(p) // never fails
-		if _, err := st.Write(p); err != nil {
-			return nil, err
-		}
-		n, err := readFull(ctx, r, buf.B)
-		if err != nil {
-			return nil, err
-		}
-		p = buf.B[:n]
-	}
-	hash.Sum(o.Hash[:0])
-	var segments []*segment.Descriptor
-	o.Extents, segments, err = st.Finish()
-	return segments, err
-}
-
-const streamRead = 256 << 10
-
-var hashers = sync.Pool{New: func() any { return blake3.New() }}
-
-// readFull reads from r until p is full or r ends; the end is no error. ctx is
-// checked between reads.
-func readFull(ctx context.Context, r io.Reader, p []byte) (n int, err error) {
-	for n < len(p) {
-		if err := ctx.Err(); err != nil {
-			return n, err
-		}
-		m, err := r.Read(p[n:])
-		if m < 0 || m > len(p)-n {
-			return n, fmt.Errorf("reading the object: a Read of %d bytes returned %d", len(p)-n, m)
-		}
-		n += m
-		if err == io.EOF {
-			return n, nil
-		}
-		if err != nil {
-			return n, fmt.Errorf("reading the object: %w", err)
-		}
-	}
-	return n, nil
 }

@@ -1,12 +1,16 @@
 package engine
 
-import "github.com/cairnstore/cairn/meta"
+import (
+	"github.com/cairnstore/cairn/meta"
+)
 
 // headKey names the current version of a key.
 type headKey struct {
 	bucket uint64
 	key    string
 }
+
+func (r *request) key() headKey { return headKey{r.record.Bucket, r.record.Key} }
 
 // Bounds of what the committer remembers.
 const (
@@ -38,26 +42,24 @@ func newRecent(floor uint64) recent {
 	return recent{floor: floor, keys: map[headKey]change{}, groups: []recentGroup{{}}}
 }
 
-// after returns the version that a change after seq made current.
-func (r *recent) after(k headKey, seq uint64) (*meta.Version, bool) {
-	c, ok := r.keys[k]
-	if !ok || c.seq <= seq {
-		return nil, false
+// current returns the version of r's key before r: nil if there is none.
+func (r *recent) current(q *request) *meta.Version {
+	if c, ok := r.keys[q.key()]; ok && c.seq > q.base {
+		return c.version
 	}
-	return c.version, true
+	return q.prev
 }
 
-// note remembers what a record of the group at place did.
-func (r *recent) note(place *meta.Group, rec *meta.Record, seq uint64) {
-	c := change{seq: seq}
-	switch rec.Kind {
+// note remembers what a request of the group at place did.
+func (r *recent) note(place *meta.Group, q *request) {
+	c := change{seq: q.id.Sequence}
+	switch q.record.Kind {
 	case meta.KindPut:
-		c.version, _ = meta.VersionOf(place, rec, seq) // it was applied: it is placed
-	case meta.KindDelete:
-	default:
-		return
+		c.version, _ = meta.VersionOf(place, &q.record, c.seq) // it is durable: it is placed
+	case meta.KindTags:
+		c.version = q.tagged(q.replaced)
 	}
-	k := headKey{rec.Bucket, rec.Key}
+	k := q.key()
 	r.keys[k] = c
 	last := &r.groups[len(r.groups)-1]
 	last.keys = append(last.keys, k)
@@ -67,7 +69,7 @@ func (r *recent) note(place *meta.Group, rec *meta.Record, seq uint64) {
 // endGroup closes the group that was noted and forgets the oldest ones.
 func (r *recent) endGroup(last uint64) {
 	r.groups[len(r.groups)-1].last = last
-	for len(r.groups) > recentGroups || (r.total > recentKeys && len(r.groups) > 1) {
+	for len(r.groups) > recentGroups || (r.total > recentKeys && len(r.groups) > inFlight) {
 		old := r.groups[0]
 		r.groups = r.groups[1:]
 		for _, k := range old.keys {
@@ -79,4 +81,56 @@ func (r *recent) endGroup(last uint64) {
 		r.floor = old.last
 	}
 	r.groups = append(r.groups, recentGroup{})
+}
+
+// inGroup tells what the requests of the group that is being built do to a key.
+// It costs nothing while no request of the group asks.
+type inGroup struct {
+	asked bool
+	keys  map[headKey]int // place of the last request for the key
+}
+
+func (w *inGroup) reset() {
+	w.asked = false
+	clear(w.keys)
+}
+
+// note takes in a request that goes into the group at place n.
+func (w *inGroup) note(r *request, n int) {
+	if w.asked && !alone(r) {
+		w.keys[r.key()] = n
+	}
+}
+
+// outcome returns the version of r's key after the requests before it, and
+// whether any of them is for that key.
+func (w *inGroup) outcome(r *request, before []*request) (v *meta.Version, changed bool) {
+	if !w.asked {
+		w.asked = true
+		if w.keys == nil {
+			w.keys = map[headKey]int{}
+		}
+		for i, q := range before {
+			w.note(q, i)
+		}
+	}
+	i, ok := w.keys[r.key()]
+	if !ok {
+		return nil, false
+	}
+	switch q := before[i]; q.record.Kind {
+	case meta.KindPut:
+		return &meta.Version{ID: q.id, Modified: q.when, Object: *q.record.Object}, true
+	case meta.KindTags:
+		return q.tagged(q.current), true
+	default:
+		return nil, true
+	}
+}
+
+// tagged returns v with the tags of q.
+func (q *request) tagged(v *meta.Version) *meta.Version {
+	c := *v
+	c.Tags = q.record.Tags
+	return &c
 }

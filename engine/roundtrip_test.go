@@ -91,7 +91,7 @@ func TestRoundTrip(t *testing.T) {
 				require.NoError(t, err)
 				res, err := b.Delete(t.Context(), o.Key, nil)
 				require.NoError(t, err)
-				require.Equal(t, &DeleteResult{Existed: true, VersionID: o.VersionID}, res, o.Key)
+				require.Equal(t, &DeleteResult{Key: o.Key, Existed: true, VersionID: o.VersionID}, res, o.Key)
 				total++
 			}
 			require.Equal(t, n, total)
@@ -103,11 +103,11 @@ func TestRoundTrip(t *testing.T) {
 // roundTrip puts r, which yields p, and checks every way of asking for it.
 func roundTrip(t *testing.T, b *Bucket, key string, p []byte, r io.Reader, survives int) {
 	t.Helper()
-	put, err := b.Put(t.Context(), key, r, &PutOptions{ContentType: "text/" + key})
+	put, err := b.Put(t.Context(), key, r, &PutOptions{Headers: Headers{ContentType: "text/" + key}})
 	require.NoError(t, err, key)
 	require.Equal(t, &ObjectInfo{
 		Bucket: b.Name(), Key: key, VersionID: put.VersionID, Size: int64(len(p)), Hash: blake3.Sum256(p),
-		ContentType: "text/" + key, Modified: put.Modified, Survives: survives,
+		HasHash: true, ETag: put.Hash.String(), Headers: Headers{ContentType: "text/" + key}, Modified: put.Modified, Survives: survives,
 	}, put)
 	require.NotEmpty(t, put.VersionID)
 	require.False(t, put.Modified.IsZero())

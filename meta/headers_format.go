@@ -115,6 +115,10 @@ func (d *decoder) headers(h *Headers) {
 			d.fail()
 			return
 		}
-		*s = string(p)
+		if d.like != nil && string(p) == *d.like.all()[i] {
+			*s = *d.like.all()[i]
+		} else {
+			*s = d.keep(p)
+		}
 	}
 }

@@ -67,7 +67,7 @@ func DecodeSettings(b []byte) (*Settings, error) {
 		return s, nil
 	}
 	d := decoder{b: b}
-	if err := d.version("bucket settings", settingsVersion); err != nil {
+	if err := d.leading("bucket settings", settingsVersion); err != nil {
 		return nil, err
 	}
 	last := ""

@@ -44,6 +44,12 @@ const alphabet = "0123456789abcdefghijklmnopqrstuv"
 // on either or reads the rate of commits off two ids. That is hygiene and not
 // secrecy: no key is involved.
 func (id ID) String() string {
+	var out [StringLen]byte
+	return string(id.Append(out[:0]))
+}
+
+// Append appends what String returns to b.
+func (id ID) Append(b []byte) []byte {
 	var w [16]byte
 	s := mix(id.Sequence)
 	binary.BigEndian.PutUint64(w[:], s)
@@ -62,7 +68,7 @@ func (id ID) String() string {
 	}
 	// 128 bits are 25 digits and 3 bits; the last digit carries them on top.
 	out[n] = alphabet[acc<<(5-bits)&31]
-	return string(out[:])
+	return append(b, out[:]...)
 }
 
 // ParseID reads what String wrote. Anything else, the zero ID included, is

@@ -16,7 +16,7 @@ func (d *demo) store(ctx context.Context, b *engine.Bucket) error {
 	err := d.phase(ctx, &d.stored, "Stored", d.source.originals, func(ctx context.Context, o *original, _ *buffers) (err error) {
 		r := o.open()
 		defer func() { err = errors.Join(err, r.Close()) }()
-		info, err := b.Put(ctx, o.key, r, &engine.PutOptions{ContentType: contentType(o.key)})
+		info, err := b.Put(ctx, o.key, r, &engine.PutOptions{Headers: engine.Headers{ContentType: contentType(o.key)}})
 		if err == nil && info.Size != o.size {
 			err = fmt.Errorf("%s: %d bytes were stored of %d; is the file being written?", o.key, info.Size, o.size)
 		}
