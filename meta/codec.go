@@ -11,6 +11,11 @@ import (
 type decoder struct {
 	b   []byte
 	bad bool
+
+	// For those who decode many of a kind.
+	skim bool     // opaque blocks are not looked into and left out
+	text *text    // where strings are made; nil: each on its own
+	like *Headers // strings that may be shared, if they are equal
 }
 
 func (d *decoder) fail() { d.b, d.bad = nil, true }
@@ -18,6 +23,11 @@ func (d *decoder) fail() { d.b, d.bad = nil, true }
 // uvarint reads a minimal varint. A padded one is refused, so that each value
 // has one encoding and what is decoded encodes to the bytes that it came from.
 func (d *decoder) uvarint() uint64 {
+	if len(d.b) > 0 && d.b[0] < 0x80 { // most of them
+		v := d.b[0]
+		d.b = d.b[1:]
+		return uint64(v)
+	}
 	v, n := binary.Uvarint(d.b)
 	if n <= 0 || n > uvarintLen(v) {
 		d.fail()
@@ -92,7 +102,14 @@ func (d *decoder) bytes() []byte {
 	return d.take(n)
 }
 
-func (d *decoder) string() string { return string(d.bytes()) }
+func (d *decoder) string() string { return d.keep(d.bytes()) }
+
+func (d *decoder) keep(p []byte) string {
+	if d.text == nil {
+		return string(p)
+	}
+	return d.text.keep(p)
+}
 
 // tagged takes all that is left, which must be a run of tagged fields (tag,
 // length, bytes), and returns it unread: this version knows no tag. nil for

@@ -49,7 +49,7 @@ func (k *Bucket) append(b []byte) []byte {
 
 func decodeBucket(k *Bucket, b []byte) error {
 	d := decoder{b: b}
-	if err := d.version("bucket entry", bucketVersion); err != nil {
+	if err := d.leading("bucket entry", bucketVersion); err != nil {
 		return err
 	}
 	k.Created = int64(d.uint64())
@@ -73,7 +73,7 @@ func (u Usage) append(b []byte) []byte {
 
 func decodeUsage(u *Usage, b []byte) error {
 	d := decoder{b: b}
-	if err := d.version("usage entry", usageVersion); err != nil {
+	if err := d.leading("usage entry", usageVersion); err != nil {
 		return err
 	}
 	u.Objects = d.positive()
@@ -88,7 +88,7 @@ func appendSegmentEntry(b, descriptor []byte) []byte {
 // decodeSegmentEntry returns a descriptor that aliases b.
 func decodeSegmentEntry(b []byte) ([]byte, error) {
 	d := decoder{b: b}
-	if err := d.version("segment entry", segmentVersion); err != nil {
+	if err := d.leading("segment entry", segmentVersion); err != nil {
 		return nil, err
 	}
 	descriptor := d.bytes()
@@ -107,7 +107,7 @@ func (p Position) append(b []byte) []byte {
 
 func decodePosition(p *Position, b []byte) error {
 	d := decoder{b: b}
-	if err := d.version("position entry", positionVersion); err != nil {
+	if err := d.leading("position entry", positionVersion); err != nil {
 		return err
 	}
 	p.Seq = d.uint64()
@@ -130,7 +130,7 @@ func (p pending) append(b []byte) []byte {
 
 func decodePending(p *pending, b []byte) error {
 	d := decoder{b: b}
-	if err := d.version("pending entry", pendingVersion); err != nil {
+	if err := d.leading("pending entry", pendingVersion); err != nil {
 		return err
 	}
 	p.Seq = d.uint64()
@@ -138,8 +138,8 @@ func decodePending(p *pending, b []byte) error {
 	return d.endValue("pending", b)
 }
 
-// version reads the leading version byte.
-func (d *decoder) version(what string, want byte) error {
+// leading reads the leading version byte.
+func (d *decoder) leading(what string, want byte) error {
 	if v := d.byte(); v != want && !d.bad {
 		return &FormatError{What: what, Have: uint64(v), Want: uint64(want)}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/cairnstore/cairn/erasure"
 	"github.com/cairnstore/cairn/versioning"
@@ -43,6 +44,9 @@ func AppendBucketKey(b []byte, bucket uint64) []byte {
 func AppendUsageKey(b []byte, bucket uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(b, spaceUsage), bucket)
 }
+
+// headKeyStart is where the object key begins in a head's key.
+const headKeyStart = 9
 
 // AppendHeadKey appends the key of the current version of key to b. Object keys
 // stand in it as they are, so heads of a bucket sort as S3 lists them.
@@ -120,6 +124,17 @@ func DecodeHeadKey(b []byte) (bucket uint64, key string, err error) {
 	}
 	d.b = nil
 	return bucket, key, d.endKey(b)
+}
+
+// headKeyIn returns the object key in the key of a head in bucket, aliasing b;
+// ErrEntry if it is none.
+func headKeyIn(b []byte, bucket uint64) (key []byte, err error) {
+	if len(b) > headKeyStart && len(b) <= headKeyStart+MaxKey && b[0] == spaceHead && binary.BigEndian.Uint64(b[1:]) == bucket {
+		if key := b[headKeyStart:]; utf8.Valid(key) {
+			return key, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: key %.80x is no head in bucket %d", ErrEntry, b, bucket)
 }
 
 // DecodeVersionKey reads what AppendVersionKey wrote; else ErrEntry.

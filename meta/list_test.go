@@ -3,6 +3,7 @@ package meta
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -37,7 +38,10 @@ func listModel(keys []string, q ListQuery) (want []string) {
 			continue
 		}
 		if before, _, ok := strings.Cut(key[len(q.Prefix):], q.Delimiter); ok && q.Delimiter != "" {
-			key = "prefix " + q.Prefix + before + q.Delimiter
+			if key = q.Prefix + before + q.Delimiter; key == q.After {
+				continue // the marker itself was returned
+			}
+			key = "prefix " + key
 		}
 		if len(want) == 0 || want[len(want)-1] != key {
 			want = append(want, key)
@@ -67,8 +71,12 @@ func listAll(t interface{ Fatalf(string, ...any) }, x Index, q ListQuery) (got [
 			case e.Prefix != "" && e.Key == "" && e.Version == nil:
 				got = append(got, "prefix "+e.Prefix)
 			case e.Prefix == "" && e.Version != nil && e.Version.Headers.ContentType == e.Key:
-				if m, err := DecodeMetadata(e.Version.Metadata); err != nil || m["key"] != e.Key {
+				v := e.Version
+				if m, err := DecodeMetadata(v.Metadata); q.Metadata && (err != nil || m["key"] != e.Key) {
 					t.Fatalf("%q has the metadata %v, %v", e.Key, m, err)
+				}
+				if !q.Metadata && (v.Metadata != nil || v.Tags != nil || v.Unknown != nil) {
+					t.Fatalf("%q has metadata that was not asked for", e.Key)
 				}
 				got = append(got, e.Key)
 			default:
@@ -97,8 +105,16 @@ func testList(t *testing.T, open func(testing.TB) Index) {
 		{ListQuery{Delimiter: "/"}, "\x00|prefix /|a|a\x00b|prefix a/|b|prefix z/|z0|é|prefix é/"},
 		{ListQuery{Delimiter: "/", Prefix: "a/"}, "a/|prefix a//|a/b|prefix a/b/"},
 		{ListQuery{Delimiter: "/", Prefix: "a/", After: "a/"}, "prefix a//|a/b|prefix a/b/"},
-		{ListQuery{Delimiter: "/", After: "a/"}, "prefix a/|b|prefix z/|z0|é|prefix é/"}, // more lies below a/
-		{ListQuery{Delimiter: "/", After: "a/b/c"}, "b|prefix z/|z0|é|prefix é/"},        // nothing more does
+		{ListQuery{Delimiter: "/", After: "a/"}, "b|prefix z/|z0|é|prefix é/"},             // a/ was returned: all of it is
+		{ListQuery{Delimiter: "/", After: "a/b"}, "prefix a/|b|prefix z/|z0|é|prefix é/"},  // more lies below a/
+		{ListQuery{Delimiter: "/", After: "a/b/c"}, "b|prefix z/|z0|é|prefix é/"},          // nothing more does
+		{ListQuery{Delimiter: "/", After: "a/b/"}, "prefix a/|b|prefix z/|z0|é|prefix é/"}, // no common prefix of this listing
+		{ListQuery{Delimiter: "/", Prefix: "a/", After: "a/b/"}, ""},
+		{ListQuery{Delimiter: "/", Prefix: "a/b", After: "a/b/"}, ""},
+		{ListQuery{Delimiter: "/", Prefix: "a/", After: "a//"}, "a/b|prefix a/b/"},
+		{ListQuery{Delimiter: "/", After: "/"}, "a|a\x00b|prefix a/|b|prefix z/|z0|é|prefix é/"},
+		{ListQuery{Delimiter: "\xff", After: "\xff"}, ""}, // beyond all keys, and this bucket's end
+		{ListQuery{Delimiter: "\xff", After: "a\xff"}, "b|z/\U0010ffff|z0|é|é/x"},
 		{ListQuery{Delimiter: "/", After: "a/zzz"}, "b|prefix z/|z0|é|prefix é/"},
 		{ListQuery{Prefix: "b", After: "a"}, "b"},
 		{ListQuery{Prefix: "a/", After: "b"}, ""},
@@ -108,7 +124,7 @@ func testList(t *testing.T, open func(testing.TB) Index) {
 		{ListQuery{Prefix: "none"}, ""},
 	} {
 		for limit := 1; limit <= 15; limit++ {
-			tc.q.Bucket, tc.q.Limit = 7, limit
+			tc.q.Bucket, tc.q.Limit, tc.q.Metadata = 7, limit, limit%2 == 0
 			if got := strings.Join(listAll(t, x, tc.q), "|"); got != tc.want {
 				t.Fatalf("%+v lists\n%q, want\n%q", tc.q, got, tc.want)
 			}
@@ -127,7 +143,7 @@ func testListModel(t *testing.T, open func(testing.TB) Index) {
 		fill(rt, x, keys)
 		pick := func(label string) string {
 			if len(keys) == 0 || rapid.Bool().Draw(rt, label+" free") {
-				return rapid.SampledFrom([]string{"", "/", "a", "a/", "//", "\x00"}).Draw(rt, label)
+				return rapid.SampledFrom([]string{"", "/", "a", "a/", "//", "\x00", "\xff", "\U0010ffff"}).Draw(rt, label)
 			}
 			key := rapid.SampledFrom(keys).Draw(rt, label)
 			return key[:rapid.IntRange(0, len(key)).Draw(rt, label+" cut")]
@@ -135,11 +151,141 @@ func testListModel(t *testing.T, open func(testing.TB) Index) {
 		for range 4 {
 			q := ListQuery{
 				Bucket: 7, Prefix: pick("prefix"), After: pick("after"), Limit: rapid.IntRange(1, 4).Draw(rt, "limit"),
-				Delimiter: rapid.SampledFrom([]string{"", "/", "a", "\x00", "//", "ab", "\xa9"}).Draw(rt, "delimiter"),
+				Delimiter: rapid.SampledFrom([]string{"", "/", "a", "\x00", "//", "ab", "\xa9", "\xbf", "\xff", "é", "\U0010ffff", "..", " "}).Draw(rt, "delimiter"),
+				Metadata:  rapid.Bool().Draw(rt, "metadata"),
 			}
 			if got, want := listAll(rt, x, q), listModel(keys, q); !slices.Equal(got, want) {
 				rt.Fatalf("%q\n%+v lists\n%q, want\n%q", keys, q, got, want)
 			}
+		}
+	})
+}
+
+// hostileKeys are what an encoding, an order or a separator may stumble over.
+var hostileKeys = []string{
+	"\x00", "\x00\x00", "\x00\x01", "\x01", "a", "a\x00", "a\x00\xc3\xbf", "a\x01", "a ", "a  ", " a", " ", "a\n",
+	".", "..", "../a", "a/..", "/", "//", "///", "a/", "a//", "a//b", "a/b", "a/b/", "aé", "é", "é/", "e\u0301",
+	"\u007f", "\u0080", "\u00ff", "\u07ff", "\u0800", "\ud7ff", "\ue000", "\ufffd", "\uffff", "\U00010000", "\U0010ffff", "\U0010ffff/\U0010ffff",
+	"z\U0010ffff", "z\U0010ffff\U0010ffff", strings.Repeat("\U0010ffff", 256), strings.Repeat("a", 1024), strings.Repeat("a/", 512),
+	strings.Repeat("a/", 511) + "b", strings.Repeat("\x00", 1024), strings.Repeat(" ", 1024),
+}
+
+// TestListHostile pages through hostile keys by every prefix and marker that a
+// key gives, under delimiters of one byte, of many, and of half a rune.
+func TestListHostile(t *testing.T) {
+	x := NewMemory()
+	fill(t, x, hostileKeys)
+	cuts := map[string]bool{"": true, "\xff": true, "\xff\xff": true}
+	for _, key := range hostileKeys {
+		for _, n := range []int{1, 2, 3, 4, len(key) / 2, len(key) - 1, len(key)} {
+			cuts[key[:min(max(n, 0), len(key))]] = true
+		}
+		cuts[key+"/"], cuts[key+"\x00"] = true, true
+	}
+	all := sortedIDs(cuts)
+	delimiters := []string{"", "/", "//", "a/", "\x00", " ", "..", "é", "\U0010ffff", "\xbf", "\xff", "/a/a"}
+	for i, prefix := range all {
+		for j, delimiter := range delimiters {
+			for _, after := range []string{"", prefix + delimiter, all[(i*31+j*17)%len(all)], all[(i+j)%len(all)]} {
+				q := ListQuery{Bucket: 7, Prefix: prefix, Delimiter: delimiter, After: after, Limit: 1 + (i+j)%9}
+				if got, want := listAll(t, x, q), listModel(hostileKeys, q); !slices.Equal(got, want) {
+					t.Fatalf("%.80q\n%.200q, want\n%.200q", fmt.Sprint(q), got, want)
+				}
+			}
+		}
+	}
+}
+
+// TestListPieces: entries share memory, which no later one may overwrite.
+func TestListPieces(t *testing.T) {
+	x := NewMemory()
+	b := NewBatch()
+	for i := range 3000 {
+		v := Version{Object: Object{ETag: fmt.Sprintf("tag %d", i), Headers: Headers{ContentType: fmt.Sprint("type ", i/3), Expires: fmt.Sprint(i % 2)}}}
+		b.Set(AppendHeadKey(nil, 7, fmt.Sprintf("%04d%s", i, strings.Repeat("x", i*7%1000))), v.Append(nil))
+	}
+	if err := x.Apply(b, Position{Seq: 1}); err != nil {
+		t.Fatal(err)
+	}
+	var used ListPage
+	if err := ListInto(x, ListQuery{Bucket: 7, After: "2899y", Limit: 99, Metadata: true}, &used); err != nil || !used.More {
+		t.Fatal(err)
+	}
+	var oldKeys []string
+	for _, e := range used.Entries {
+		oldKeys = append(oldKeys, e.Key)
+	}
+	page, err := List(x, ListQuery{Bucket: 7, Limit: 5000})
+	if err != nil || len(page.Entries) != 3000 {
+		t.Fatal(len(page.Entries), err)
+	}
+	// A page that was used before shows nothing of it, and leaves its strings.
+	if err := ListInto(x, ListQuery{Bucket: 7, Limit: 3000}, &used); err != nil {
+		t.Fatal(err)
+	}
+	for i, key := range oldKeys {
+		if key != page.Entries[2900+i].Key {
+			t.Fatalf("key %d has become %.30q", i, key)
+		}
+	}
+	if !reflect.DeepEqual(used.Entries, page.Entries) {
+		t.Error("a page used before lists otherwise")
+	}
+	if err := ListInto(x, ListQuery{Bucket: 5}, &used); err != nil || len(used.Entries) != 0 || used.More || used.Next != "" {
+		t.Errorf("nothing lists as %+v, %v", used, err)
+	}
+	seen := map[*Version]bool{}
+	for i, e := range page.Entries {
+		h := e.Version.Headers
+		if e.Key != fmt.Sprintf("%04d%s", i, strings.Repeat("x", i*7%1000)) || e.Version.ETag != fmt.Sprintf("tag %d", i) ||
+			h != (Headers{ContentType: fmt.Sprint("type ", i/3), Expires: fmt.Sprint(i % 2)}) {
+			t.Fatalf("entry %d is %.30q with %+v", i, e.Key, e.Version)
+		}
+		seen[e.Version] = true
+	}
+	if len(seen) != 3000 {
+		t.Errorf("%d versions for 3000 entries", len(seen))
+	}
+}
+
+// TestListAllocs: what a listing allocates does not grow with its keys, but for
+// the memory that they take.
+func TestListAllocs(t *testing.T) {
+	x := openDir(t, PebbleOptions{InMemory: true})
+	fillBench(t, x, 2048, 64)
+	allocs := func(limit int) float64 {
+		return testing.AllocsPerRun(20, func() {
+			if page, err := List(x, ListQuery{Bucket: 1, Limit: limit}); err != nil || len(page.Entries) != limit {
+				t.Fatal(len(page.Entries), err)
+			}
+		})
+	}
+	if few, many := allocs(1), allocs(1000); few > 30 || many > 100 {
+		t.Errorf("a page of one key allocates %v times, one of 1000 %v times", few, many)
+	}
+}
+
+func FuzzList(f *testing.F) {
+	f.Add("a\na/b\n\x00", "", "/", "a/", "a", 2)
+	f.Add(strings.Join(hostileKeys[:20], "\n"), "a", "//", "a//", "", 1)
+	f.Fuzz(func(t *testing.T, all, prefix, delimiter, after, cursor string, limit int) {
+		var keys []string
+		for key := range strings.SplitSeq(all, "\n") {
+			if CheckKey(key) == nil && len(keys) < 50 {
+				keys = append(keys, key)
+			}
+		}
+		x := NewMemory()
+		fill(t, x, keys)
+		q := ListQuery{Bucket: 7, Prefix: prefix, Delimiter: delimiter, After: after, Limit: 1 + max(0, limit)%9}
+		slices.Sort(keys)
+		keys = slices.Compact(keys)
+		if got, want := listAll(t, x, q), listModel(keys, q); !slices.Equal(got, want) {
+			t.Fatalf("%q\n%+v lists\n%q, want\n%q", keys, q, got, want)
+		}
+		q.Cursor = cursor // whatever a client sends
+		if _, err := List(x, q); err != nil {
+			t.Fatal(err)
 		}
 	})
 }

@@ -121,10 +121,7 @@ func (d *decoder) object(o *Object) {
 		d.headers(&o.Headers)
 	}
 	if flags&flagMeta != 0 {
-		o.Metadata = d.bytes()
-		if len(o.Metadata) == 0 || checkMetadata(o.Metadata) != nil {
-			d.fail()
-		}
+		o.Metadata = d.block(checkMetadata)
 	}
 	if flags&flagETag != 0 {
 		if o.ETag = d.string(); o.ETag == "" || len(o.ETag) > MaxETag {
@@ -132,10 +129,7 @@ func (d *decoder) object(o *Object) {
 		}
 	}
 	if flags&flagTags != 0 {
-		o.Tags = d.bytes()
-		if len(o.Tags) == 0 || checkTags(o.Tags) != nil {
-			d.fail()
-		}
+		o.Tags = d.block(checkTags)
 	}
 	if flags&flagPacked != 0 {
 		o.Packed = true
@@ -147,6 +141,21 @@ func (d *decoder) object(o *Object) {
 	if placed := flags&(flagPacked|flagExtents) != 0; placed != (o.Size > 0) {
 		d.fail()
 	}
+}
+
+// block reads a block that is not empty, aliasing the input, and checks it with
+// check; nil if d skims.
+func (d *decoder) block(check func([]byte) error) []byte {
+	p := d.bytes()
+	switch {
+	case len(p) == 0:
+		d.fail()
+	case d.skim:
+		return nil
+	case check(p) != nil:
+		d.fail()
+	}
+	return p
 }
 
 func (d *decoder) extents(o *Object) {

@@ -74,8 +74,14 @@ func DecodeVersion(b []byte) (*Version, error) {
 // decodeVersion reads b into v, which must be zero.
 func decodeVersion(v *Version, b []byte) error {
 	d := decoder{b: b}
-	if n := d.byte(); n != versionVersion && !d.bad {
-		return &FormatError{What: "version entry", Have: uint64(n), Want: versionVersion}
+	return d.version(v)
+}
+
+// version reads a version, all that is left, into v, which must be zero.
+func (d *decoder) version(v *Version) error {
+	size := len(d.b)
+	if err := d.leading("version entry", versionVersion); err != nil {
+		return err
 	}
 	v.ID.Epoch = d.uvarint()
 	v.ID.Sequence = d.uvarint()
@@ -90,9 +96,11 @@ func decodeVersion(v *Version, b []byte) error {
 		v.Shard = uint16(d.below(1<<16 - 1))
 		v.FileOffset = d.positive()
 	}
-	v.Unknown = d.tagged()
+	if v.Unknown = d.tagged(); d.skim {
+		v.Unknown = nil
+	}
 	if d.bad {
-		return fmt.Errorf("%w: version of %d bytes", ErrEntry, len(b))
+		return fmt.Errorf("%w: version of %d bytes", ErrEntry, size)
 	}
 	return nil
 }
@@ -100,6 +108,19 @@ func decodeVersion(v *Version, b []byte) error {
 // smallHead is room for what surrounds a key in its entry's key, and for the
 // value of a small object without metadata.
 const smallHead = 192
+
+// HeadInto reads the current version of key in bucket into v, without an
+// allocation of its own if scratch has room for key and value. What v was is
+// gone; else it is as HeadOf.
+func HeadInto(r Reader, bucket uint64, key string, scratch []byte, v *Version) error {
+	k := AppendHeadKey(scratch[:0], bucket, key)
+	value, err := r.Get(k, k[len(k):])
+	if err != nil {
+		return err
+	}
+	*v = Version{}
+	return decodeVersion(v, value)
+}
 
 // HeadOf returns the current version of key in bucket, ErrNoEntry if it has
 // none. It costs one lookup. Key and value are built in scratch, which the
@@ -109,10 +130,9 @@ func HeadOf(r Reader, bucket uint64, key string, scratch []byte) (*Version, erro
 	if scratch == nil {
 		scratch = make([]byte, 0, len(key)+smallHead)
 	}
-	k := AppendHeadKey(scratch[:0], bucket, key)
-	value, err := r.Get(k, k[len(k):])
-	if err != nil {
+	v := new(Version)
+	if err := HeadInto(r, bucket, key, scratch, v); err != nil {
 		return nil, err
 	}
-	return DecodeVersion(value)
+	return v, nil
 }
