@@ -42,6 +42,7 @@ func (b *Bucket) Get(ctx context.Context, key string, opts *GetOptions) (*Object
 
 func (b *Bucket) get(ctx context.Context, bucket meta.Bucket, key string, opts *GetOptions) (*Object, error) {
 	o := &Object{e: b.e, ctx: ctx}
+	o.ahead.o = o
 	v := &o.version
 	err := b.current(bucket, key, v, &o.info)
 	if err != nil {
@@ -138,15 +139,9 @@ type Object struct {
 	packed         *erasure.Buffer // whole content of a packed object
 	pos            int64           // within the range
 
-	ahead   *erasure.Buffer // of Read, for striped objects
-	aheadAt int64           // position of ahead.B in the range
-	aheadN  int
-
+	ahead  ahead // of Read, for striped objects
 	closed bool
 }
-
-// readAhead is what Read fetches at once from a striped object.
-const readAhead = 1 << 20
 
 // Info describes the version. It stays valid after Close.
 func (o *Object) Info() *ObjectInfo { return &o.info }
@@ -167,23 +162,13 @@ func (o *Object) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	p = p[:min(int64(len(p)), o.length-o.pos)]
-	if o.packed != nil || len(p) >= readAhead {
-		n, err := o.ReadAt(p, o.pos)
-		o.pos += int64(n)
-		return n, err
+	n := len(p)
+	var err error
+	if o.packed != nil {
+		copy(p, o.packed.B[o.offset+o.pos:])
+	} else if n, err = o.ahead.read(p, o.pos); err != nil {
+		return 0, o.fail(o.lost(err))
 	}
-	if o.pos < o.aheadAt || o.pos >= o.aheadAt+int64(o.aheadN) {
-		if o.ahead == nil {
-			o.ahead = erasure.GetBuffer(int(min(readAhead, o.length)))
-		}
-		n := min(readAhead, o.length-o.pos)
-		o.aheadN = 0
-		if _, err := o.ReadAt(o.ahead.B[:n], o.pos); err != nil {
-			return 0, err
-		}
-		o.aheadAt, o.aheadN = o.pos, int(n)
-	}
-	n := copy(p, o.ahead.B[o.pos-o.aheadAt:o.aheadN])
 	o.pos += int64(n)
 	return n, nil
 }
@@ -281,6 +266,21 @@ func (o *Object) WriteTo(w io.Writer) (int64, error) {
 		return int64(n), err
 	}
 	var total int64
+	if b := o.ahead.piece.from(o.pos); b != nil {
+		n, err := w.Write(b)
+		o.pos += int64(n)
+		if err == nil && n < len(b) {
+			err = io.ErrShortWrite
+		}
+		if err != nil {
+			return int64(n), err
+		}
+		total = int64(n)
+		if o.pos == o.length {
+			return total, nil
+		}
+	}
+	already := total
 	err := o.eachExtent(o.offset+o.pos, o.offset+o.length, func(x erasure.Extent, from, to int64) error {
 		d, err := o.e.descriptor(x.Segment)
 		if err != nil {
@@ -290,7 +290,7 @@ func (o *Object) WriteTo(w io.Writer) (int64, error) {
 		total += n
 		return err
 	})
-	o.pos += total
+	o.pos += total - already
 	return total, o.fail(o.lost(err))
 }
 
@@ -300,12 +300,11 @@ func (o *Object) Close() error {
 		return nil
 	}
 	o.closed = true
-	for _, b := range []*erasure.Buffer{o.packed, o.ahead} {
-		if b != nil {
-			b.Release()
-		}
+	if o.packed != nil {
+		o.packed.Release()
+		o.packed = nil
 	}
-	o.packed, o.ahead = nil, nil
+	o.ahead.close()
 	return nil
 }
 

@@ -54,6 +54,7 @@ type Options struct {
 	// MaxWindows is how many stream windows are in memory, about 6 MiB each at
 	// 4+2; 12. A stream needs one and is fastest with four.
 	MaxWindows    int
+	ReadAhead     int64 // bytes that a sequential reader of a large object fetches at once, twice in memory; 4 MiB
 	CacheBytes    int64 // index block cache; 64 MiB
 	MemTableBytes int64 // index memtable, up to 4 of them; 16 MiB
 	// MaxTransactionKeys is the most keys that one transaction may change;
@@ -124,6 +125,7 @@ func (o *Options) fill() (*Options, error) {
 	count("MaxOpenFiles", &c.MaxOpenFiles, 16, 512)
 	count("MaxWindows", &c.MaxWindows, 1, 12)
 	limit("MaxTransactionKeys", &c.MaxTransactionKeys, 1, 1_000_000)
+	limit("ReadAhead", &c.ReadAhead, 64<<10, 4<<20)
 	limit("CacheBytes", &c.CacheBytes, 1<<20, 64<<20)
 	limit("MemTableBytes", &c.MemTableBytes, 256<<10, 16<<20)
 	limit("LogSegmentSize", &c.LogSegmentSize, 64<<10, 64<<20)
