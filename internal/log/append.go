@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/cairnstore/cairn/disk"
-	"github.com/cairnstore/cairn/erasure"
 	"github.com/cairnstore/cairn/internal/protocol"
 )
 
@@ -138,109 +137,29 @@ func (l *Log) DropAll(causes map[disk.ID]error) error {
 // shard file has room nothing is written.
 func (l *Log) appendTo(t *tail, h *header, records []byte, payload [][]byte) []diskError {
 	items := split(payload, t.desc.Geometry.Data)
-	m := t.desc.Geometry.Parity
-	h.segment, h.data, h.parity = t.desc.ID, len(items), m
-	h.parts = make([]part, h.data+m)
-	longest := int64(0)
-	for i := range items {
-		h.parts[i].length = sizeOf(items[i])
-		longest = max(longest, h.parts[i].length)
-	}
-	disks := make([]disk.ID, len(h.parts))
-	for i := range h.parts {
-		p := &h.parts[i]
-		p.shard = (l.rotate + i) % len(t.files)
-		p.records = i < m+1
-		p.start = t.files[p.shard].pos
-		if i >= h.data {
-			p.length = longest
-		}
-		disks[i] = t.files[p.shard].disk
-	}
-	l.rotate = (l.rotate + len(h.parts)) % len(t.files)
-
+	l.place(t, h, items)
+	w := &l.layout
 	for i := range h.parts {
 		if err := t.files[h.parts[i].shard].ensure(h.end(i), l.cfg.Ahead); err != nil {
-			return []diskError{{disks[i], err}}
+			return []diskError{{w.disks[i], err}}
 		}
 	}
-	bufs := make([]*erasure.Buffer, len(h.parts))
-	blocks := make([][]byte, len(h.parts))
+	l.fill(t, h, records, items)
+	defer w.release()
 	for i := range h.parts {
-		bufs[i] = erasure.GetBuffer(int(h.end(i) - h.parts[i].start))
-		defer bufs[i].Release()
-		at := h.blockAt(i) - h.parts[i].start
-		blocks[i] = bufs[i].B[at : at+h.parts[i].length]
-		if h.parts[i].records {
-			copy(bufs[i].B[h.size():], records)
-		}
-		clear(bufs[i].B[at+h.parts[i].length:])
-	}
-	for i := range items {
-		at := 0
-		for _, p := range items[i] {
-			at += copy(blocks[i][at:], p)
-		}
-	}
-	if m > 0 && longest > 0 {
-		codec, err := l.codecFor(m)
-		if err == nil {
-			err = codec.Encode(blocks[:h.data], blocks[h.data:])
-		}
-		if err != nil {
-			panic("log: stripe of the log's own making does not encode: " + err.Error())
-		}
-	}
-	for i := range h.parts {
-		p := &h.parts[i]
-		p.tag = t.files[p.shard].key.Tag(h.blockAt(i), blocks[i])
-	}
-	for i := range h.parts {
-		f := t.files[h.parts[i].shard]
-		h.encode(bufs[i].B[:0], i, f.key)
-		f.pos = h.end(i) // consumed, whatever comes of the write (rule 3)
+		t.files[h.parts[i].shard].pos = h.end(i) // consumed, whatever comes of the write (rule 3)
 	}
 	failed := eachShard(len(h.parts), func(i int) error {
 		f := t.files[h.parts[i].shard]
-		if _, err := f.file.WriteAt(bufs[i].B, h.parts[i].start); err != nil {
+		if _, err := f.file.WriteAt(w.bufs[i].B, h.parts[i].start); err != nil {
 			return err
 		}
-		l.metrics.written.Add(int64(len(bufs[i].B)))
+		l.metrics.written.Add(int64(len(w.bufs[i].B)))
 		l.metrics.syncs.Add(1)
 		return f.sync()
-	}, disks)
+	}, w.disks)
 	t.spoiled = len(failed) > 0
 	return failed
-}
-
-// split deals the payload to at most k data blocks of about the same length, in
-// order and without cutting an item: one block for each 64 KiB (rule 6).
-func split(payload [][]byte, k int) [][][]byte {
-	total := sizeOf(payload)
-	n := min(max(int((total+BlockTarget-1)/BlockTarget), 1), k)
-	blocks := make([][][]byte, 0, n)
-	at, done := 0, int64(0)
-	for left := n; left > 0 && at < len(payload); left-- {
-		target := (total - done + int64(left) - 1) / int64(left)
-		from, size := at, int64(0)
-		for at < len(payload) && (left == 1 || size < target) {
-			size += int64(len(payload[at]))
-			at++
-		}
-		blocks = append(blocks, payload[from:at])
-		done += size
-	}
-	if len(blocks) == 0 {
-		blocks = append(blocks, nil)
-	}
-	return blocks
-}
-
-func sizeOf(payload [][]byte) (n int64) {
-	for _, p := range payload {
-		n += int64(len(p))
-	}
-	return n
 }
 
 // Close ends background work. If the log is being written, labels are rewritten

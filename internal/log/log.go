@@ -109,6 +109,7 @@ type Log struct {
 	last    uint64
 	hash    [32]byte
 	rotate  int
+	layout  layout // of the group being appended
 
 	state   sync.RWMutex // guards the rest; taken after write
 	refusal error        // why the log may only be read; nil: it may be written
