@@ -98,6 +98,7 @@ func (c *committer) gather() []*request {
 	}
 	// Callers that the last group woke, or is about to wake, will ask again.
 	// Letting them come first makes groups larger; a lone caller never waits.
+	want := c.busy
 	for yields := 0; count < c.e.opts.GroupRecords; {
 		var r *request
 		var open bool
@@ -107,11 +108,13 @@ func (c *committer) gather() []*request {
 				return group
 			}
 		default:
-			if yields >= maxYields || len(group) >= c.busy {
-				return group
-			}
-			if yields == 0 && c.woken > len(group)/2 {
+			if c.woken > 0 && c.e.applied.Load() < c.last {
+				want = max(want, len(group)+c.woken)
 				c.drain()
+				continue
+			}
+			if yields >= maxYields || len(group) >= want {
+				return group
 			}
 			yields++
 			runtime.Gosched()

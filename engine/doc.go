@@ -16,13 +16,16 @@
 //     verified or rebuilt is an [UnrecoverableError], never wrong bytes and
 //     never a short success.
 //   - Mutations of a key are linearizable, and a listing begun after a Put
-//     returned shows it.
+//     returned shows it. [Conditions] are decided at the commit.
+//   - Memory is bounded by [Options]: mutations wait for their turn, or fail
+//     with [ErrBusy] if [Options.FailWhenBusy] is set.
 //   - A failing disk never ends the process: the pool goes on without it.
 //
 // # Concurrency
 //
 // All methods of Engine and Bucket may be called from many goroutines at once.
-// An Object is used by one goroutine at a time, but for ReadAt.
+// An Object, but for its ReadAt, a Writer and a Pending are each used by one
+// goroutine at a time.
 //
 // # Errors
 //
