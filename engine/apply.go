@@ -29,6 +29,9 @@ func (e *Engine) applyAll(groups <-chan *appended, free chan<- *appended) {
 		// open; to those who ask now the outcome cannot be shown.
 		deleted, err := e.apply(batch, a.group, a.place, a.records, prev)
 		a.requests[0].deleted = deleted
+		if err == nil {
+			e.metrics.count(a.requests)
+		}
 		e.answer(a.requests, err)
 		free <- a
 	}

@@ -110,6 +110,7 @@ func (c *committer) gather() []*request {
 		default:
 			if c.woken > 0 && c.e.applied.Load() < c.last {
 				want = max(want, len(group)+c.woken)
+				c.woken = 0
 				c.drain()
 				continue
 			}

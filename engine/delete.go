@@ -45,7 +45,7 @@ func (b *Bucket) Delete(ctx context.Context, key string, opts *DeleteOptions) (*
 	if err != nil {
 		return nil, fail("delete", b.name, key, err)
 	}
-	res := b.e.deleted(q)
+	res := q.result()
 	return &res, nil
 }
 
@@ -59,8 +59,7 @@ func deletion(bucket meta.Bucket, key string, cond *Conditions) (*request, error
 	return &request{record: meta.Record{Kind: meta.KindDelete, Bucket: bucket.ID, Key: key}, cond: cond}, nil
 }
 
-func (e *Engine) deleted(q *request) DeleteResult {
-	e.metrics.deletes.Add(1)
+func (q *request) result() DeleteResult {
 	res := DeleteResult{Key: q.record.Key}
 	if q.replaced != nil {
 		res.Existed, res.VersionID = true, q.replaced.ID.String()
@@ -109,7 +108,7 @@ func (b *Bucket) DeleteMany(ctx context.Context, items []DeleteItem) ([]DeleteRe
 			}
 			continue
 		}
-		results[i] = b.e.deleted(q)
+		results[i] = q.result()
 	}
 	return results, fail("delete", b.name, "", ended)
 }
@@ -180,6 +179,5 @@ func (b *Bucket) deletePrefix(ctx context.Context, bucket meta.Bucket, prefix st
 	if err := e.submit(ctx, q); err != nil {
 		return nil, err
 	}
-	e.metrics.deletes.Add(q.deleted.Objects)
 	return &DeletePrefixResult{Objects: q.deleted.Objects, Bytes: q.deleted.Bytes}, nil
 }

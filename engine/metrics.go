@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cairnstore/cairn/internal/payload"
+	"github.com/cairnstore/cairn/meta"
 )
 
 type metrics struct {
@@ -13,9 +14,24 @@ type metrics struct {
 	disksFailed, rebuilds, replayed   atomic.Int64
 }
 
+// count takes in mutations that succeeded.
+func (m *metrics) count(requests []*request) {
+	for _, r := range requests {
+		switch r.record.Kind {
+		case meta.KindPut:
+			m.puts.Add(1)
+			m.bytesPut.Add(r.record.Object.Size)
+		case meta.KindDelete:
+			m.deletes.Add(1)
+		case meta.KindDeletePrefix:
+			m.deletes.Add(r.deleted.Objects)
+		}
+	}
+}
+
 // Metrics counts what the engine did since Open.
 type Metrics struct {
-	Puts, Gets, Heads, Deletes, Lists int64 // calls that succeeded; Lists are pages
+	Puts, Gets, Heads, Deletes, Lists int64 // what succeeded; Lists are pages, objects deleted by prefix count in Deletes
 	BytesPut                          int64 // object bytes of those puts
 
 	Groups       int64 // commits: groups made durable

@@ -41,10 +41,6 @@ func (b *Bucket) UpdateSettings(ctx context.Context, change func(*BucketSettings
 }
 
 func (b *Bucket) updateSettings(ctx context.Context, change func(*BucketSettings) error) error {
-	if err := b.e.slot(ctx); err != nil {
-		return err
-	}
-	defer b.e.unslot()
 	for {
 		bucket, ok := b.e.state.Bucket(b.name)
 		if !ok {
@@ -62,7 +58,7 @@ func (b *Bucket) updateSettings(ctx context.Context, change func(*BucketSettings
 			return err
 		}
 		q := &request{record: meta.Record{Kind: meta.KindSettings, Bucket: bucket.ID, Settings: block}, base: bucket.Revision}
-		if err := b.e.submit(ctx, q); !errors.Is(err, errLookAgain) {
+		if err := b.e.submitSlot(ctx, q); !errors.Is(err, errLookAgain) {
 			return err
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"sync"
 
 	"github.com/zeebo/blake3"
@@ -233,7 +232,7 @@ func (u *upload) begin(hint int64) error {
 		}
 	}
 	var err error
-	if u.stream, err = e.payload.NewStream(u.ctx); err != nil {
+	if u.stream, err = e.payload.NewStream(u.ctx, payload.StreamOptions{SizeHint: hint}); err != nil {
 		return err
 	}
 	if !u.opts.NoHash || u.opts.Hash != nil {
@@ -334,12 +333,9 @@ func (u *upload) done(err error) (*ObjectInfo, error) {
 		e.dead(&u.q)
 		return nil, err
 	}
-	e.metrics.puts.Add(1)
-	e.metrics.bytesPut.Add(u.object.Size)
-	info := infoOf(u.b.name, u.q.record.Key, &meta.Version{ID: u.q.id, Modified: u.q.when, Object: u.object})
-	info.Metadata, info.Tags = maps.Clone(u.opts.Metadata), maps.Clone(u.opts.Tags)
-	info.Survives = e.survives(&u.q)
-	return info, nil
+	info := &ObjectInfo{Survives: e.survives(&u.q)}
+	v := &meta.Version{ID: u.q.id, Modified: u.q.when, Object: u.object}
+	return info, describeFully(info, u.b.name, u.q.record.Key, v)
 }
 
 // close gives back what the upload holds, and ends a stream that did not
