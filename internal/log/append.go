@@ -57,8 +57,10 @@ func (l *Log) Append(records []byte, count uint64, payload [][]byte) (*Group, er
 		if len(failed) == 0 {
 			l.last, l.hash = h.last, h.hash
 			l.metrics.groups.Add(1)
-			for _, f := range l.tail.files {
-				l.fillAhead(f)
+			if !data.bulk() { // more like it are to come
+				for _, f := range l.tail.files {
+					l.fillAhead(f)
+				}
 			}
 			l.prepare()
 			return data.placed(desc, records), nil
@@ -139,8 +141,9 @@ func (l *Log) appendTo(t *tail, h *header, records []byte, payload [][]byte) []d
 	items := split(payload, t.desc.Geometry.Data)
 	l.place(t, h, items)
 	w := &l.layout
+	bulk := h.bulk()
 	for i := range h.parts {
-		if err := t.files[h.parts[i].shard].ensure(h.end(i), l.cfg.Ahead); err != nil {
+		if err := t.files[h.parts[i].shard].ensure(h.end(i), l.cfg.Ahead, bulk); err != nil {
 			return []diskError{{w.disks[i], err}}
 		}
 	}

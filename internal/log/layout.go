@@ -60,6 +60,16 @@ func (l *Log) place(t *tail, h *header, items [][][]byte) {
 	l.rotate = (l.rotate + len(h.parts)) % len(t.files)
 }
 
+// bulk reports whether the group, once placed, is one of large parts.
+func (h *header) bulk() bool {
+	for i := range h.parts {
+		if h.end(i)-h.parts[i].start >= bulkPart {
+			return true
+		}
+	}
+	return false
+}
+
 // fill lays out the bytes of the group that place has placed: the blocks, their
 // parity, their tags and, when all of these are known, the headers.
 func (l *Log) fill(t *tail, h *header, records []byte, items [][][]byte) {

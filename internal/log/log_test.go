@@ -132,6 +132,24 @@ func TestSyncsOfAppend(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
+// Large groups write each byte once: their space is reserved, not zero-filled.
+func TestLargeGroupsAreNotZeroFilled(t *testing.T) {
+	r := newRig(t, 4, 2, 0)
+	r.size = 64 << 20
+	l, _, err := r.open()
+	require.NoError(t, err)
+	for range 10 {
+		r.mustPut(l, 1, 600_000, 600_000, 600_000, 600_000)
+	}
+	l.background.Wait()
+	require.Zero(t, l.Metrics().Extensions)
+	r.mustPut(l, 1, 60_000, 60_000, 60_000, 60_000)
+	r.mustPut(l, 1, 60_000, 60_000, 60_000, 60_000)
+	l.background.Wait()
+	require.NotZero(t, l.Metrics().Extensions)
+	require.NoError(t, l.Close())
+}
+
 // When a disk fails in the middle of a group, the same group goes elsewhere.
 func TestDiskFailsInMidGroup(t *testing.T) {
 	for _, op := range []faultdisk.Op{faultdisk.OpWrite, faultdisk.OpSync} {
@@ -171,62 +189,81 @@ func TestDiskFailsInMidGroup(t *testing.T) {
 // are absent, at one open and then at another.
 func TestPowerCutAtEveryOperation(t *testing.T) {
 	for _, g := range [][2]int{{4, 2}, {1, 1}, {2, 1}} {
-		history := func(r *rig, cut int64) (acked []entry, whole bool) {
-			if cut > 0 {
-				r.machine.CutAt(cut)
-			}
-			l, _, err := r.open()
+		powerCuts(t, g, 64<<10, 14, func(i int) []int { return []int{3000, 50000 * (i % 3), 50000 * (i % 2)} })
+	}
+}
+
+// The same with groups that go to reserved space, between others that do not.
+func TestPowerCutBesideReservedSpace(t *testing.T) {
+	powerCuts(t, [2]int{2, 1}, 1<<20, 7, func(i int) []int {
+		if i%3 == 0 {
+			return []int{100}
+		}
+		return []int{300_000, 200_000, 100_000}
+	})
+}
+
+func powerCuts(t *testing.T, g [2]int, segmentSize int64, puts int, items func(i int) []int) {
+	newRig := func(t testing.TB, k, m, extra int) *rig {
+		r := newRig(t, k, m, extra)
+		r.size = segmentSize
+		return r
+	}
+	history := func(r *rig, cut int64) (acked []entry, whole bool) {
+		if cut > 0 {
+			r.machine.CutAt(cut)
+		}
+		l, _, err := r.open()
+		if err != nil {
+			return nil, false
+		}
+		defer l.Close()
+		for i := range puts {
+			e, err := r.put(l, 1, items(i)...)
 			if err != nil {
-				return nil, false
+				return acked, false
 			}
-			defer l.Close()
-			for i := range 14 {
-				e, err := r.put(l, 1, 3000, 50000*(i%3), 50000*(i%2))
-				if err != nil {
-					return acked, false
-				}
-				acked = append(acked, e)
-			}
-			return acked, true
+			acked = append(acked, e)
 		}
+		return acked, true
+	}
+	r := newRig(t, g[0], g[1], 0)
+	_, whole := history(r, 0)
+	require.True(t, whole)
+	total := r.machine.Ops()
+	step := int64(7) // engine's crash test takes all of them
+	if *long {
+		step = 1
+	}
+	for cut := int64(1); cut <= total; cut += step {
+		rng := rand.New(rand.NewPCG(uint64(cut), 1))
 		r := newRig(t, g[0], g[1], 0)
-		_, whole := history(r, 0)
-		require.True(t, whole)
-		total := r.machine.Ops()
-		step := int64(7) // engine's crash test takes all of them
-		if *long {
-			step = 1
-		}
-		for cut := int64(1); cut <= total; cut += step {
-			rng := rand.New(rand.NewPCG(uint64(cut), 1))
-			r := newRig(t, g[0], g[1], 0)
-			acked, _ := history(r, cut)
-			r.restart(rng)
-			var before []entry
-			for again := range 3 {
-				var absent []int
-				if len(acked) > 0 && g[1] > 0 {
-					absent = rng.Perm(len(r.disks))[:rng.IntN(g[1]+1)]
-				}
-				l, shown, err := r.open(absent...)
-				require.NoError(t, err, "%v cut at %d, without %v", g, cut, absent)
-				require.GreaterOrEqual(t, len(shown), len(acked), "%v cut at %d", g, cut)
-				if len(acked) > 0 {
-					require.Equal(t, acked, shown[:len(acked)], "%v cut at %d, without %v", g, cut, absent)
-				}
-				require.LessOrEqual(t, len(shown), len(acked)+1)
-				if l.Refusal() == nil {
-					require.GreaterOrEqual(t, len(shown), len(before), "a group was shown and is gone: %v cut at %d", g, cut)
-					before = shown
-					acked = append(shown, r.mustPut(l, 1, 100))
-				} else {
-					require.ErrorIs(t, l.Refusal(), protocol.ErrStaleQuorum, "%v cut at %d, without %v", g, cut, absent)
-				}
-				if again == 1 {
-					r.restart(rng)
-				} else {
-					require.NoError(t, l.Close())
-				}
+		acked, _ := history(r, cut)
+		r.restart(rng)
+		var before []entry
+		for again := range 3 {
+			var absent []int
+			if len(acked) > 0 && g[1] > 0 {
+				absent = rng.Perm(len(r.disks))[:rng.IntN(g[1]+1)]
+			}
+			l, shown, err := r.open(absent...)
+			require.NoError(t, err, "%v cut at %d, without %v", g, cut, absent)
+			require.GreaterOrEqual(t, len(shown), len(acked), "%v cut at %d", g, cut)
+			if len(acked) > 0 {
+				require.Equal(t, acked, shown[:len(acked)], "%v cut at %d, without %v", g, cut, absent)
+			}
+			require.LessOrEqual(t, len(shown), len(acked)+1)
+			if l.Refusal() == nil {
+				require.GreaterOrEqual(t, len(shown), len(before), "a group was shown and is gone: %v cut at %d", g, cut)
+				before = shown
+				acked = append(shown, r.mustPut(l, 1, 100))
+			} else {
+				require.ErrorIs(t, l.Refusal(), protocol.ErrStaleQuorum, "%v cut at %d, without %v", g, cut, absent)
+			}
+			if again == 1 {
+				r.restart(rng)
+			} else {
+				require.NoError(t, l.Close())
 			}
 		}
 	}

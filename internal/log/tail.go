@@ -85,7 +85,7 @@ func (l *Log) writeOpening(t *tail, o *opening) []diskError {
 	sum := blake3.Sum256(body)
 	return eachShard(len(t.files), func(shard int) error {
 		f := t.files[shard]
-		if err := f.ensure(first, l.cfg.Ahead); err != nil {
+		if err := f.ensure(first, l.cfg.Ahead, false); err != nil {
 			return err
 		}
 		buf := erasure.GetBuffer(int(first))
@@ -106,8 +106,8 @@ func (l *Log) writeOpening(t *tail, o *opening) []diskError {
 
 // ensure makes the file at least end bytes long, waiting for an extension under
 // way. Growing here, on the way of an append, happens only when appends outrun
-// the zero-fill.
-func (f *shardFile) ensure(end, ahead int64) error {
+// the zero-fill, and before those that are bulk.
+func (f *shardFile) ensure(end, ahead int64, bulk bool) error {
 	f.mu.Lock()
 	for f.busy != nil && f.err == nil && f.ready < end {
 		busy := f.busy
@@ -120,12 +120,27 @@ func (f *shardFile) ensure(end, ahead int64) error {
 		return f.err
 	}
 	size := erasure.AlignUp(end + ahead)
-	if err := f.file.Extend(size); err != nil {
+	grow := f.file.Extend
+	if bulk {
+		size = erasure.AlignUp(end + bulkAhead*ahead)
+		grow = func(size int64) error { return disk.Reserve(f.file, size) } // durable with the append's sync
+	}
+	if err := grow(size); err != nil {
 		return err
 	}
 	f.ready = size
 	return nil
 }
+
+// bulkPart is the size of a part from which its group is bulk: it goes to space
+// that was reserved, not filled with zeros ahead. Such an append has metadata to
+// sync with it, which weighs little beside its bytes; the zeros would double
+// them.
+const bulkPart = 256 << 10
+
+// bulkAhead is how many times as much is taken ahead by reserving, which costs
+// one system call whatever the size.
+const bulkAhead = 4
 
 // sync makes what was written durable. A zero-fill that ran meanwhile has its own
 // sync of the same file, and the kernel reports a failed write-back to one of
