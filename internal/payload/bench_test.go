@@ -77,7 +77,7 @@ func BenchmarkStreamWrite(b *testing.B) {
 				b.SetBytes(int64(size))
 				b.ReportAllocs()
 				for b.Loop() {
-					st, err := s.NewStream(context.Background())
+					st, err := s.NewStream(context.Background(), StreamOptions{})
 					require.NoError(b, err)
 					for left := size; left > 0; left -= len(data) {
 						_, err := st.Write(data[:min(left, len(data))])

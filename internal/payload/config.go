@@ -17,8 +17,8 @@ type Config struct {
 	Set  *segment.Set
 
 	// NewSegment returns a payload segment that nothing was written to, on live
-	// disks. It is called from one goroutine at a time, with no lock held; ctx
-	// ends with the Store.
+	// disks. It may be called from several goroutines at once, with no lock held;
+	// ctx ends with the Store.
 	NewSegment func(ctx context.Context) (*segment.Descriptor, error)
 	// OnDiskError is told of a disk that failed to create, write, extend or sync
 	// a shard file, once for each disk and segment; not of one that the Set has
@@ -29,11 +29,20 @@ type Config struct {
 	OnBadFrame func(BadFrame)
 
 	SegmentSize int64 // bytes of a shard file at which the segment rolls; 0: 256 MiB
-	Prealloc    int64 // bytes zero-filled ahead in a shard file; 0: 8 MiB
+	Prealloc    int64 // bytes zero-filled or reserved ahead in a shard file; 0: 8 MiB
 	WindowBytes int   // object bytes in a window, cut to whole rows, at least two; 0: 4 MiB
 	MaxWindows  int   // of all streams together; 0: 12. Memory is MaxWindows windows x (k+m)/k
 	SyncBytes   int64 // object bytes of a stream after which it syncs; 0: 8 MiB
-	Logger      *slog.Logger
+	// MaxSegments is how many segments are open for extents at once, not counted
+	// those that replace a full one; 0: 4. Short streams share one, each longer
+	// one leases one of the others. Where there are more, they share.
+	MaxSegments int
+	// OwnSegment is how many bytes an object has, by its hint or so far, when the
+	// rest goes to segments that nothing else is in; 0: 64 MiB.
+	OwnSegment int64
+	// OwnSegmentSize is SegmentSize of those; 0: 16 GiB.
+	OwnSegmentSize int64
+	Logger         *slog.Logger
 }
 
 // BadFrame is a run of frames of one shard file that was missing or did not
@@ -64,6 +73,9 @@ func (c *Config) fill() error {
 	problem(c.WindowBytes < 0 || c.WindowBytes > maxWindowBytes, "WindowBytes %d, at most %d", c.WindowBytes, maxWindowBytes)
 	problem(c.MaxWindows < 0, "MaxWindows %d", c.MaxWindows)
 	problem(c.SyncBytes < 0, "SyncBytes %d", c.SyncBytes)
+	problem(c.MaxSegments < 0, "MaxSegments %d", c.MaxSegments)
+	problem(c.OwnSegment < 0, "OwnSegment %d", c.OwnSegment)
+	problem(c.OwnSegmentSize < 0, "OwnSegmentSize %d", c.OwnSegmentSize)
 	if c.SegmentSize == 0 {
 		c.SegmentSize = 256 << 20
 	}
@@ -78,6 +90,15 @@ func (c *Config) fill() error {
 	}
 	if c.SyncBytes == 0 {
 		c.SyncBytes = 8 << 20
+	}
+	if c.MaxSegments == 0 {
+		c.MaxSegments = 4
+	}
+	if c.OwnSegment == 0 {
+		c.OwnSegment = 64 << 20
+	}
+	if c.OwnSegmentSize == 0 {
+		c.OwnSegmentSize = 16 << 30
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

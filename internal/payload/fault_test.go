@@ -45,12 +45,13 @@ func TestEveryFault(t *testing.T) {
 		g     erasure.Geometry
 		disks int
 		after bool // the operation takes place and is reported as failed
-	}{{geometries[3], 7, false}, {geometries[3], 6, true}, {geometries[2], 3, false}} {
+		own   bool // the stream gets segments of its own
+	}{{geometries[3], 7, false, false}, {geometries[3], 6, true, false}, {geometries[2], 3, false, false}, {geometries[3], 7, false, true}} {
 		for _, op := range []faultdisk.Op{faultdisk.OpCreate, faultdisk.OpWrite, faultdisk.OpSync, faultdisk.OpExtend} {
-			t.Run(fmt.Sprintf("%s on %d/%s", tc.g, tc.disks, op), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s on %d/own=%v/%s", tc.g, tc.disks, tc.own, op), func(t *testing.T) {
 				r := newRand(t)
 				n := 1
-				for faultOnce(t, r, tc.g, tc.disks, faultdisk.Rule{Ops: op, Nth: n, Sticky: n%2 == 0, Err: errIO, After: tc.after}) {
+				for faultOnce(t, r, tc.g, tc.disks, tc.own, faultdisk.Rule{Ops: op, Nth: n, Sticky: n%2 == 0, Err: errIO, After: tc.after}) {
 					n += step
 				}
 				require.Greater(t, n, 1, "nothing failed")
@@ -60,20 +61,30 @@ func TestEveryFault(t *testing.T) {
 }
 
 // faultOnce stores an object with rule on one disk and reports whether it fired.
-func faultOnce(t *testing.T, r *rand.Rand, g erasure.Geometry, disks int, rule faultdisk.Rule) bool {
+func faultOnce(t *testing.T, r *rand.Rand, g erasure.Geometry, disks int, own bool, rule faultdisk.Rule) bool {
 	p := memPool(g, disks)
 	cfg := p.config()
 	cfg.SegmentSize, cfg.Prealloc, cfg.WindowBytes, cfg.SyncBytes = 512<<10, 128<<10, 256<<10, 512<<10
+	if own {
+		cfg.OwnSegment, cfg.OwnSegmentSize = 1<<20, 300<<10
+	}
 	s, err := New(cfg)
 	require.NoError(t, err)
-	p.disks[1].Add(rule) // a disk of the first segment
-	o, err := put(s, content(r.Uint64(), 1<<20+r.IntN(1<<20)), 70_000)
+	p.disks[2].Add(rule) // a disk of the first two segments
+	hint := int64(0)
+	if own {
+		hint = 1 << 20
+	}
+	o, err := putHinted(s, content(r.Uint64(), 1<<20+r.IntN(1<<20)), 70_000, hint)
 	require.NoError(t, err, "N=%d", rule.Nth)
 	require.NoError(t, s.Close())
 	fired := len(p.dropped) > 0
 	require.LessOrEqual(t, len(p.dropped), 2, "reported once per disk and segment")
 	require.Zero(t, s.Metrics().OpenSegments)
 	require.Zero(t, s.Metrics().Windows)
+	if own {
+		require.NoError(t, p.onlyKnown(o), "N=%d", rule.Nth)
+	}
 	// What was acknowledged lies whole on its disks: not only on those that
 	// were left.
 	lost := r.Perm(disks)[:g.Parity]
@@ -88,28 +99,31 @@ func faultOnce(t *testing.T, r *rand.Rand, g erasure.Geometry, disks int, rule f
 }
 
 // After a failed sync the shard is never synced again, and what it did not cover
-// is written elsewhere: its own old bytes do not count.
+// is written elsewhere: its own old bytes do not count. So in the shared segment
+// and in a leased one.
 func TestFailedSyncIsNotRetried(t *testing.T) {
 	leaks(t)
-	p := memPool(geometries[3], 6)
-	s := p.open(t)
-	mustPut(t, s, content(0, 1000))
-	var failed, again atomic.Int64
-	p.disks[0].Add(faultdisk.Rule{Ops: faultdisk.OpSync, Err: errIO, Hook: func(faultdisk.Call) {
-		if failed.Add(1) > 1 {
-			again.Add(1)
+	for _, n := range []int{900_000, 3 << 20} {
+		p := memPool(geometries[3], 6)
+		s := p.open(t)
+		mustPut(t, s, content(0, n)) // opens the segment
+		var failed, again atomic.Int64
+		p.disks[0].Add(faultdisk.Rule{Ops: faultdisk.OpSync, Err: errIO, Hook: func(faultdisk.Call) {
+			if failed.Add(1) > 1 {
+				again.Add(1)
+			}
+		}})
+		o := mustPut(t, s, content(1, n))
+		require.EqualValues(t, 1, failed.Load())
+		require.Zero(t, again.Load())
+		require.Equal(t, []disk.ID{p.ids[0]}, p.dropped)
+		for _, d := range o.descs {
+			require.NotContains(t, d.Disks, p.ids[0])
+			require.Equal(t, erasure.Geometry{Data: 3, Parity: 2}, d.Geometry)
 		}
-	}})
-	o := mustPut(t, s, content(1, 3<<20))
-	require.EqualValues(t, 1, failed.Load())
-	require.Zero(t, again.Load())
-	require.Equal(t, []disk.ID{p.ids[0]}, p.dropped)
-	for _, d := range o.descs {
-		require.NotContains(t, d.Disks, p.ids[0])
-		require.Equal(t, erasure.Geometry{Data: 3, Parity: 2}, d.Geometry)
+		require.Positive(t, s.Metrics().DeadBytes)
+		require.NoError(t, o.check(s, newRand(t)))
 	}
-	require.Positive(t, s.Metrics().DeadBytes)
-	require.NoError(t, o.check(s, newRand(t)))
 }
 
 // A disk that the log dropped for its own reasons ends the segment too.
@@ -185,14 +199,16 @@ func TestPowerCut(t *testing.T) {
 			disks = append(disks, m.NewDisk(fmt.Sprint("mem", i)))
 		}
 		p := newPool(g, disks...)
-		s, err := New(p.config())
+		cfg := p.config()
+		cfg.OwnSegment, cfg.OwnSegmentSize = 2<<20, 1<<20
+		s, err := New(cfg)
 		require.NoError(t, err)
-		o1, err := put(s, content(uint64(i), 1+r.IntN(3<<20)), 50_000)
+		o1, err := putHinted(s, content(uint64(i), 1+r.IntN(3<<20)), 50_000, r.Int64N(3<<20)*r.Int64N(2))
 		require.NoError(t, err)
 		if i%2 == 0 {
 			m.CutAt(m.Ops() + 1 + r.Int64N(40))
 		}
-		o2, err := put(s, content(uint64(i)+100, 1+r.IntN(3<<20)), 50_000)
+		o2, err := putHinted(s, content(uint64(i)+100, 1+r.IntN(3<<20)), 50_000, r.Int64N(3<<20)*r.Int64N(2))
 		after := m.Restart(r)
 		_ = s.Close()
 		_ = p.set.Close()
@@ -200,8 +216,7 @@ func TestPowerCut(t *testing.T) {
 		for i, d := range after.Disks() {
 			p2.set.Add(p.ids[i], d)
 		}
-		cfg := p2.config()
-		s2, err2 := New(cfg)
+		s2, err2 := New(p2.config())
 		require.NoError(t, err2)
 		require.NoError(t, o1.check(s2, r))
 		if err == nil {

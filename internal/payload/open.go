@@ -3,6 +3,7 @@ package payload
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cairnstore/cairn/disk"
 	"github.com/cairnstore/cairn/erasure"
@@ -12,9 +13,14 @@ import (
 // open is a payload segment that is being written.
 type open struct {
 	s      *Store
+	lane   *lane
 	desc   *segment.Descriptor
 	codec  *erasure.Codec
 	shards []*shard
+	limit  int64        // bytes of a shard file; one extent may go beyond
+	goal   int64        // where the object will end, if that is known; else 0
+	kept   atomic.Bool  // a window that lies here became durable
+	dead   atomic.Int64 // bytes of all shards given up here, of an own lane
 
 	mu       sync.Mutex
 	next     int64 // where the next extent goes
@@ -36,7 +42,7 @@ func (g *open) alloc(length int64) (off int64, ok bool) {
 	size := erasure.ExtentSize(g.desc.Geometry.Data, length)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	full := g.next+size > g.s.cfg.SegmentSize && g.next > segment.HeaderSize
+	full := g.next+size > g.limit && g.next > segment.HeaderSize
 	if g.retired || g.failed != nil || full {
 		g.retired = true
 		return 0, false
@@ -48,12 +54,27 @@ func (g *open) alloc(length int64) (off int64, ok bool) {
 	return off, true
 }
 
+// ahead returns up to where a shard file grows when an extent that ends at end
+// is written. Little is reserved in a short file: of a segment that one stream
+// owns the rest stays unused.
+func (g *open) ahead(end int64) int64 {
+	n := g.s.cfg.Prealloc
+	if g.lane.kind == own {
+		n = min(n, end/8)
+	}
+	size := max(end, min(end+n, g.limit))
+	if end <= g.goal {
+		size = min(size, g.goal)
+	}
+	return size
+}
+
 // fillAhead keeps Prealloc bytes of zeros before the next extent, in the
-// background. mu is held.
+// background. Space is reserved by those who write: it is no work. mu is held.
 func (g *open) fillAhead() {
 	ahead := g.s.cfg.Prealloc
-	need := min(g.next+ahead/2, g.s.cfg.SegmentSize)
-	if g.filling {
+	need := min(g.next+ahead/2, g.limit)
+	if g.filling || g.lane.kind != shared {
 		return
 	}
 	short := false
@@ -66,7 +87,7 @@ func (g *open) fillAhead() {
 		return
 	}
 	g.filling = true
-	size := max(need, min(g.next+ahead+ahead/2, g.s.cfg.SegmentSize))
+	size := max(need, min(g.next+ahead+ahead/2, g.limit))
 	go func() {
 		defer g.s.wg.Done()
 		_ = g.each(func(_ int, f *shard) error { return f.extend(need, size, false) }) // seals the segment
@@ -165,6 +186,15 @@ func (g *open) closeIfDone() {
 	for _, f := range g.shards {
 		_ = f.file.Close() // what counts was synced before
 	}
+}
+
+// close ends allocation and reports whether it is the first end of the segment.
+func (g *open) close() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	first := !g.closed
+	g.retired, g.closed = true, true
+	return first
 }
 
 // report tells the owner of the pool about a failed disk, and has new segments

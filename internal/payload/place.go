@@ -7,19 +7,32 @@ import (
 	"github.com/cairnstore/cairn/erasure"
 )
 
-// place writes a fitted window to the open segment, or to the next ones when
-// disks fail. On nil it is written to all shards and not yet durable.
-func (s *Store) place(ctx context.Context, w *window) error {
+// alloc gives a fitted window its place in a lane.
+func (w *window) alloc(ctx context.Context, l *lane) error {
+	g, off, err := l.alloc(ctx, w.length)
+	if err != nil {
+		return err
+	}
+	w.seg, w.off = g, off
+	return nil
+}
+
+// place writes a window to its place, and has a new one for it in the lane when
+// a disk fails or it has none. On nil it is written to all shards and not yet
+// durable.
+func (s *Store) place(ctx context.Context, l *lane, w *window) error {
 	for {
-		g, off, err := s.alloc(ctx, w.length)
-		if err != nil {
-			return err
+		if w.seg == nil {
+			if err := w.alloc(ctx, l); err != nil {
+				return err
+			}
 		}
+		g := w.seg
 		if g.desc.Geometry != w.g {
 			w.convert(g.desc.Geometry)
 		}
-		w.seg, w.off = g, off
-		if err = s.write(g, w); err == nil {
+		err := s.write(g, w)
+		if err == nil {
 			return nil
 		}
 		if err := s.unplace(w, err); err != nil {
@@ -31,7 +44,7 @@ func (s *Store) place(ctx context.Context, w *window) error {
 // unplace gives up a window's place, which failed with cause. The error is that
 // it failed too often.
 func (s *Store) unplace(w *window, cause error) error {
-	s.metrics.dead.Add(w.allocated())
+	s.dead(w)
 	s.metrics.again.Add(1)
 	g := w.seg
 	w.seg = nil
@@ -40,6 +53,16 @@ func (s *Store) unplace(w *window, cause error) error {
 		return fmt.Errorf("payload: window of %d bytes failed in %d segments: %w", w.length, maxAttempts, cause)
 	}
 	return nil
+}
+
+// dead counts the space of a window whose place is given up. What lies in a
+// stream's own segment goes with that, or is counted when it is kept.
+func (s *Store) dead(w *window) {
+	if g := w.seg; g.lane.kind == own {
+		g.dead.Add(w.allocated())
+	} else {
+		s.metrics.dead.Add(w.allocated())
+	}
 }
 
 // allocated returns what the placed window takes of shard files.
@@ -64,7 +87,7 @@ func (s *Store) write(g *open, w *window) error {
 			return nil
 		}
 		end := w.off + int64(len(b))
-		err := f.write(b, w.off, min(end+s.cfg.Prealloc, s.cfg.SegmentSize))
+		err := f.write(b, w.off, g.ahead(end))
 		if err == nil {
 			s.metrics.written.Add(int64(len(b)))
 		}

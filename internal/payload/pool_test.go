@@ -131,7 +131,11 @@ func content(seed uint64, n int) []byte {
 
 // put streams data in pieces of piece bytes.
 func put(s *Store, data []byte, piece int) (*object, error) {
-	st, err := s.NewStream(context.Background())
+	return putHinted(s, data, piece, 0)
+}
+
+func putHinted(s *Store, data []byte, piece int, hint int64) (*object, error) {
+	st, err := s.NewStream(context.Background(), StreamOptions{SizeHint: hint})
 	if err != nil {
 		return nil, err
 	}

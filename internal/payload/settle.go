@@ -25,7 +25,7 @@ func (st *Stream) settle() {
 			}
 			err := st.s.unplace(w, errs[i])
 			if err == nil {
-				err = st.s.place(st.ctx, w)
+				err = st.place(w)
 			}
 			if err != nil {
 				st.fail(err) // the windows left are given up by Abort
@@ -57,14 +57,15 @@ next:
 // if it is the only one that the stream has, else given to all.
 func (st *Stream) durable(w *window) {
 	st.s.metrics.windows.Add(1)
-	g := w.seg
+	g, size := w.seg, w.allocated()
 	w.seg = nil
 	st.mu.Lock()
-	st.places[w.index] = placed{
-		desc:   g.desc,
+	g.kept.Store(true)
+	st.layout.set(w.index, placed{
+		seg:    g,
 		extent: erasure.Extent{Segment: g.desc.ID, Offset: w.off, Length: w.length},
-		size:   w.allocated(),
-	}
+		size:   size,
+	})
 	for i, f := range st.flying {
 		if f == w {
 			st.flying = append(st.flying[:i], st.flying[i+1:]...)

@@ -11,13 +11,14 @@ import (
 
 // shard is one shard file that is being written.
 type shard struct {
-	disk  disk.ID
-	file  disk.File
-	key   *erasure.Key
-	dirty atomic.Bool // written since the last sync began
+	disk    disk.ID
+	file    disk.File
+	key     *erasure.Key
+	reserve bool        // grows by reserving, else by zeros
+	dirty   atomic.Bool // written since the last sync began
 
 	mu    sync.Mutex
-	ready int64         // zero-filled up to here
+	ready int64         // zero-filled or reserved up to here
 	busy  chan struct{} // closed when the extension under way ends; nil: none
 	err   error         // first failure: the shard is dead (I6)
 }
@@ -63,7 +64,15 @@ func (f *shard) idle() {
 	}
 }
 
-// extend zero-fills the file up to size unless it is ready up to need, one
+// grow makes the file size bytes long.
+func (f *shard) grow(size int64) error {
+	if f.reserve {
+		return disk.Reserve(f.file, size)
+	}
+	return f.file.Extend(size)
+}
+
+// extend grows the file to size unless it is ready up to need, one
 // extension at a time. A writer needs it; ahead of need, a full disk is left to
 // the writer to find.
 func (f *shard) extend(need, size int64, writer bool) error {
@@ -80,7 +89,12 @@ func (f *shard) extend(need, size int64, writer bool) error {
 	f.mu.Unlock()
 
 	size = erasure.AlignUp(size)
-	err := f.file.Extend(size)
+	err := f.grow(size)
+	if writer && errors.Is(err, disk.ErrNoSpace) && erasure.AlignUp(need) < size {
+		// No visible effect. It may be enough for what is needed now.
+		size = erasure.AlignUp(need)
+		err = f.grow(size)
+	}
 
 	f.mu.Lock()
 	defer f.mu.Unlock()

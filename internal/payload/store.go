@@ -29,9 +29,8 @@ type Store struct {
 
 	mu      sync.Mutex // taken after open.mu, never before
 	closed  bool
-	cur     *open         // nil: none yet, or it is retired
-	spare   *open         // made ahead
-	making  *making       // nil: none is being made
+	shared  *lane         // of short streams
+	lanes   []*lane       // the others, at most MaxSegments-1
 	reports int           // OnDiskError calls under way
 	quiet   chan struct{} // closed when reports is back at 0
 }
@@ -41,12 +40,6 @@ type codecOnce struct {
 	codec *erasure.Codec
 }
 
-// making is a segment that is being made.
-type making struct {
-	done chan struct{}
-	err  error
-}
-
 // New returns a Store that has no segment open yet. The error is [ErrConfig],
 // with all problems.
 func New(cfg Config) (*Store, error) {
@@ -54,33 +47,30 @@ func New(cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{cfg: cfg, tokens: make(chan struct{}, cfg.MaxWindows)}
+	s.shared = &lane{s: s, kind: shared, limit: s.cfg.SegmentSize}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
 
-// Close ends all writing: streams that are not finished get [ErrClosed]. It
-// waits for writes under way, leaves the files to the Set, and may be called
-// twice. Reads go on as long as the Set does.
+// Close ends all writing: streams that are not finished get [ErrClosed], and
+// segments of their own are removed. It waits for writes under way, leaves the
+// files to the Set, and may be called twice. Reads go on as long as the Set does.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	s.closed = true
-	cur, spare := s.cur, s.spare
-	s.cur, s.spare = nil, nil
 	s.mu.Unlock()
 	s.cancel()
 	s.wg.Wait()
-	// What a maker left while we waited.
+	// No segment is made any more.
 	s.mu.Lock()
-	late := s.spare
-	s.spare = nil
-	s.mu.Unlock()
-	if cur != nil {
-		cur.retire()
+	var ends []endings
+	for _, l := range append(s.lanes, s.shared) {
+		ends = append(ends, s.take(l))
 	}
-	for _, g := range []*open{spare, late} {
-		if g != nil {
-			s.discard(g)
-		}
+	s.lanes = nil
+	s.mu.Unlock()
+	for _, e := range ends {
+		e.run()
 	}
 	return nil
 }
@@ -108,104 +98,8 @@ func (s *Store) codec(g erasure.Geometry) *erasure.Codec {
 	return c.codec
 }
 
-// current returns the open segment, making one if there is none.
-func (s *Store) current(ctx context.Context) (*open, error) {
-	for {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		s.mu.Lock()
-		if s.closed {
-			s.mu.Unlock()
-			return nil, ErrClosed
-		}
-		if s.cur == nil {
-			s.cur, s.spare = s.spare, nil
-			if s.cur != nil && !s.alive(s.cur.desc) {
-				stale := s.cur
-				s.cur = nil
-				s.wg.Go(func() { s.discard(stale) })
-			}
-		}
-		if g := s.cur; g != nil {
-			s.mu.Unlock()
-			return g, nil
-		}
-		m := s.make()
-		s.mu.Unlock()
-		select {
-		case <-m.done:
-			if m.err != nil {
-				return nil, m.err
-			}
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-// alloc gives an extent of length bytes its place in the open segment, or in
-// the next if that is full. The caller releases the segment.
-func (s *Store) alloc(ctx context.Context, length int64) (*open, int64, error) {
-	for {
-		g, err := s.current(ctx)
-		if err != nil {
-			return nil, 0, err
-		}
-		if off, ok := g.alloc(length); ok {
-			if off > s.cfg.SegmentSize/2 {
-				s.prepare()
-			}
-			return g, off, nil
-		}
-		s.mu.Lock()
-		if s.cur == g {
-			s.cur = nil
-		}
-		s.mu.Unlock()
-		g.closeIfDone()
-	}
-}
-
-// alive reports whether all disks of d may be written.
-func (s *Store) alive(d *segment.Descriptor) bool {
-	for _, id := range d.Disks {
-		if _, live := s.cfg.Set.Disk(id); !live {
-			return false
-		}
-	}
-	return true
-}
-
-// prepare makes the next segment ahead of need.
-func (s *Store) prepare() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.spare == nil && s.making == nil && !s.closed {
-		s.make()
-	}
-}
-
-// make has a segment made in the background and left in spare, or returns the
-// one that is being made. mu is held and the Store not closed.
-func (s *Store) make() *making {
-	if s.making != nil {
-		return s.making
-	}
-	m := &making{done: make(chan struct{})}
-	s.making = m
-	s.wg.Go(func() {
-		g, err := s.create()
-		s.mu.Lock()
-		s.making, s.spare, m.err = nil, g, err
-		s.mu.Unlock()
-		close(m.done)
-	})
-	return m
-}
-
-// create makes a segment, on other disks if some fail.
-func (s *Store) create() (*open, error) {
+// create makes a segment for a lane, on other disks if some fail.
+func (s *Store) create(l *lane) (*open, error) {
 	var last error
 	for range maxAttempts {
 		s.awaitReports()
@@ -216,7 +110,7 @@ func (s *Store) create() (*open, error) {
 			}
 			return nil, err
 		}
-		g, err := s.createFiles(d)
+		g, err := s.createFiles(l, d)
 		if err == nil {
 			return g, nil
 		}
@@ -238,17 +132,23 @@ func (s *Store) awaitReports() {
 }
 
 // createFiles makes the shard files of d and their headers, durably.
-func (s *Store) createFiles(d *segment.Descriptor) (*open, error) {
+func (s *Store) createFiles(l *lane, d *segment.Descriptor) (*open, error) {
 	if d.Kind != segment.KindPayload || d.Geometry.Validate() != nil || len(d.Disks) != d.Geometry.Shards() {
 		return nil, fmt.Errorf("%w: new segment %s is a %s segment of %s on %d disks", ErrConfig, d.ID, d.Kind, d.Geometry, len(d.Disks))
 	}
 	g := &open{
-		s: s, desc: d, codec: s.codec(d.Geometry), next: segment.HeaderSize,
+		s: s, lane: l, desc: d, codec: s.codec(d.Geometry), next: segment.HeaderSize, limit: erasure.AlignUp(l.limit),
 		shards: make([]*shard, len(d.Disks)), reported: make([]bool, len(d.Disks)),
 	}
-	size := min(erasure.AlignUp(segment.HeaderSize+s.cfg.Prealloc), erasure.AlignUp(max(s.cfg.SegmentSize, segment.HeaderSize)))
+	size := int64(segment.HeaderSize)
+	if l.kind == shared {
+		size = min(erasure.AlignUp(size+s.cfg.Prealloc), max(g.limit, size))
+	}
+	if l.hint > 0 {
+		g.goal = size + erasure.ExtentSize(d.Geometry.Data, l.hint)
+	}
 	for i, id := range d.Disks {
-		g.shards[i] = &shard{disk: id, key: s.cfg.Set.Key(d.ID, i), ready: size}
+		g.shards[i] = &shard{disk: id, key: s.cfg.Set.Key(d.ID, i), ready: size, reserve: l.kind != shared}
 	}
 	s.metrics.openSegments.Add(1)
 	err := g.each(func(i int, f *shard) (err error) {
@@ -274,18 +174,24 @@ func (s *Store) createFiles(d *segment.Descriptor) (*open, error) {
 	return g, nil
 }
 
-// discard removes a segment that nothing was written to.
+// discard removes a segment that nothing refers to and nobody writes to. What
+// it held is not dead bytes: they are gone.
 func (s *Store) discard(g *open) {
-	s.metrics.openSegments.Add(-1)
+	if g.close() {
+		s.metrics.openSegments.Add(-1)
+	}
 	s.cfg.Set.Forget(g.desc.ID)
 	eachOf(len(g.shards), func(i int) {
 		f := g.shards[i]
 		if f.file == nil {
 			return
 		}
-		_ = f.file.Close()
+		_ = f.file.Close() // nothing of it counts
+		f.mu.Lock()
+		err := f.err
+		f.mu.Unlock()
 		// Else it is garbage, known by its epoch.
-		if d, live := s.cfg.Set.Disk(f.disk); live && !errors.Is(f.err, disk.ErrLost) {
+		if d, live := s.cfg.Set.Disk(f.disk); live && !errors.Is(err, disk.ErrLost) {
 			_ = d.Remove(segment.FileName(g.desc.ID, i))
 		}
 	})

@@ -2,9 +2,10 @@ package payload
 
 import (
 	"context"
-	"slices"
+	"fmt"
 	"sync"
 
+	"github.com/cairnstore/cairn/disk"
 	"github.com/cairnstore/cairn/erasure"
 	"github.com/cairnstore/cairn/internal/segment"
 )
@@ -26,7 +27,11 @@ type Stream struct {
 	cur   *window         // the window that is filled; nil while stage serves
 	err   error           // why Write is of no use any more
 	ended bool
-	limit int // most windows to hold
+	kept  bool  // Finish returned nil
+	limit int   // most windows to hold
+	hint  int64 // object bytes, 0 unknown
+	size  int64 // object bytes in dispatched windows
+	next  *lane // that the stream changes to when it has a segment; nil: none
 
 	wg      sync.WaitGroup // windows being written
 	mu      sync.Mutex
@@ -35,20 +40,24 @@ type Stream struct {
 	flying  []*window     // dispatched and not durable
 	spare   *window       // was durable, kept to be filled again
 	waiting int64         // bytes written and not synced
-	places  []placed      // of windows dispatched, in object order
+	layout  layout        // of windows dispatched
+	lane    *lane         // that new windows go to
 	failed  error
 }
 
-// placed is where a durable window lies.
-type placed struct {
-	desc   *segment.Descriptor
-	extent erasure.Extent
-	size   int64 // of shard files
+// StreamOptions say what is known of a stream.
+type StreamOptions struct {
+	// SizeHint is how many bytes will come, 0 if that is not known. It chooses
+	// segments and is no promise.
+	SizeHint int64
+	// NoWait is for those who would rather not wait for a window: NewStream
+	// returns disk.ErrBusy.
+	NoWait bool
 }
 
 // NewStream begins an object. While MaxWindows windows are in use it waits for
 // one, as long as ctx lives. ctx is also what ends the stream's later waits.
-func (s *Store) NewStream(ctx context.Context) (*Stream, error) {
+func (s *Store) NewStream(ctx context.Context, opts StreamOptions) (*Stream, error) {
 	s.mu.Lock()
 	closed := s.closed
 	s.mu.Unlock()
@@ -60,12 +69,19 @@ func (s *Store) NewStream(ctx context.Context) (*Stream, error) {
 	}
 	select {
 	case s.tokens <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-s.ctx.Done():
-		return nil, ErrClosed
+	default:
+		if opts.NoWait {
+			return nil, fmt.Errorf("payload: all %d windows in use: %w", s.cfg.MaxWindows, disk.ErrBusy)
+		}
+		select {
+		case s.tokens <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-s.ctx.Done():
+			return nil, ErrClosed
+		}
 	}
-	st := &Stream{s: s, held: 1, changed: make(chan struct{})}
+	st := &Stream{s: s, held: 1, changed: make(chan struct{}), hint: min(max(opts.SizeHint, 0), erasure.MaxLength), lane: s.shared}
 	// One is filled, one written, the others wait for a sync.
 	st.limit = 2 + int((s.cfg.SyncBytes+int64(s.cfg.WindowBytes)-1)/int64(s.cfg.WindowBytes))
 	st.ctx, st.cancel = context.WithCancel(ctx)
@@ -139,7 +155,8 @@ func (st *Stream) gather(p []byte) int {
 
 // promote moves stage to a window.
 func (st *Stream) promote() error {
-	g, err := st.s.current(st.ctx)
+	st.choose(st.hint)
+	g, err := st.lane.current(st.ctx)
 	if err != nil {
 		return err
 	}
@@ -177,7 +194,7 @@ func (st *Stream) advance() error {
 		return err
 	}
 	// The disks may be fewer than for the last window.
-	if cur, err := st.s.current(st.ctx); err == nil {
+	if cur, err := st.lane.current(st.ctx); err == nil {
 		g = cur.desc.Geometry
 	}
 	st.mu.Lock()
@@ -197,17 +214,48 @@ func (st *Stream) advance() error {
 	return nil
 }
 
+// choose changes to the lane for a stream of size bytes.
+func (st *Stream) choose(size int64) {
+	if st.next == nil {
+		if n := st.s.lend(st.lane, max(size, st.hint), st.hint); n != st.lane {
+			st.next = n
+		}
+	}
+	// Nobody waits for the files of a segment to be made who has another.
+	if st.next == nil || !st.next.ready() && st.size > 0 {
+		return
+	}
+	st.mu.Lock()
+	was := st.lane
+	st.lane, st.next = st.next, nil
+	st.mu.Unlock()
+	st.s.giveBack(was, false)
+}
+
 // dispatch has a window, which must be as long as its place, written: in the
-// background or, the last one, by the caller.
+// background or, the last one, by the caller. Its place is chosen here, so that
+// the windows of a stream follow each other.
 func (st *Stream) dispatch(w *window, background bool) error {
+	switch {
+	case background: // more than a window will come
+		st.choose(max(st.size+w.length, int64(st.s.cfg.WindowBytes)+1))
+	case st.hint > 0:
+		st.choose(st.size + w.length)
+	}
+	if err := w.alloc(st.ctx, st.lane); err != nil {
+		w.free()
+		return err
+	}
 	if !st.s.start() {
+		st.s.dead(w)
+		w.seg.release()
 		w.free()
 		return ErrClosed
 	}
 	w.state = writing
+	st.size += w.length
 	st.mu.Lock()
-	w.index = len(st.places)
-	st.places = append(st.places, placed{})
+	w.index = st.layout.add()
 	st.flying = append(st.flying, w)
 	st.mu.Unlock()
 	st.wg.Add(1)
@@ -226,7 +274,7 @@ func (st *Stream) dispatch(w *window, background bool) error {
 
 // write places a window and syncs if that is due.
 func (st *Stream) write(w *window) {
-	if err := st.s.place(st.ctx, w); err != nil {
+	if err := st.place(w); err != nil {
 		st.fail(err)
 		return
 	}
@@ -240,6 +288,14 @@ func (st *Stream) write(w *window) {
 	if due {
 		st.settle()
 	}
+}
+
+// place writes w, in the stream's present lane if it must go elsewhere.
+func (st *Stream) place(w *window) error {
+	st.mu.Lock()
+	l := st.lane
+	st.mu.Unlock()
+	return st.s.place(st.ctx, l, w)
 }
 
 // room waits until the stream may fill another window: a token, or a window that
@@ -332,8 +388,10 @@ func (st *Stream) Finish() ([]erasure.Extent, []*segment.Descriptor, error) {
 		st.Abort()
 		return nil, nil, err
 	}
-	st.end(true)
-	extents, descs := merge(st.places)
+	if st.kept = st.end(true); !st.kept {
+		return nil, nil, ErrClosed
+	}
+	extents, descs := st.layout.extents()
 	return extents, descs, nil
 }
 
@@ -344,7 +402,8 @@ func (st *Stream) last() error {
 		if st.stage == nil {
 			return nil
 		}
-		g, err := st.s.current(st.ctx)
+		st.choose(st.hint)
+		g, err := st.lane.current(st.ctx)
 		if err != nil {
 			return err
 		}
@@ -366,8 +425,9 @@ func (st *Stream) Abort() {
 	}
 }
 
-// end gives everything back.
-func (st *Stream) end(keep bool) {
+// end gives everything back. It answers false if keep is set and the Store was
+// closed before.
+func (st *Stream) end(keep bool) bool {
 	st.ended = true
 	st.err = ErrStreamEnded
 	st.cancel()
@@ -377,7 +437,7 @@ func (st *Stream) end(keep bool) {
 			continue
 		}
 		if w.seg != nil {
-			st.s.metrics.dead.Add(w.allocated())
+			st.s.dead(w)
 			w.seg.release()
 			w.seg = nil
 		}
@@ -386,38 +446,34 @@ func (st *Stream) end(keep bool) {
 	st.flying, st.cur, st.spare = nil, nil, nil
 	st.stage.Release()
 	st.stage = nil
-	if !keep {
-		for _, p := range st.places {
-			st.s.metrics.dead.Add(p.size)
-		}
+	if st.next != nil {
+		st.s.giveBack(st.next, false)
+	}
+	kept := st.s.giveBack(st.lane, keep)
+	if !keep || !kept {
+		st.s.metrics.dead.Add(st.layout.dead())
 	}
 	for ; st.held > 0; st.held-- {
 		<-st.s.tokens
 	}
+	return kept
 }
 
-// merge joins the extents that lie as one would, and lists their segments.
-func merge(places []placed) ([]erasure.Extent, []*segment.Descriptor) {
-	var extents []erasure.Extent
-	var descs []*segment.Descriptor
-	for _, p := range places {
-		k := p.desc.Geometry.Data
-		if n := len(extents); n > 0 {
-			last := &extents[n-1]
-			row := erasure.RowBytes(k)
-			// An end of less than a row would be laid out together with the
-			// row before it.
-			if last.Segment == p.extent.Segment && last.Length%row == 0 &&
-				last.Offset+erasure.ExtentSize(k, last.Length) == p.extent.Offset &&
-				p.extent.Length >= row {
-				last.Length += p.extent.Length
-				continue
-			}
-		}
-		extents = append(extents, p.extent)
-		if !slices.ContainsFunc(descs, func(d *segment.Descriptor) bool { return d.ID == p.desc.ID }) {
-			descs = append(descs, p.desc)
+// Discard gives up what Finish returned: segments of the stream's own are
+// removed, other space is dead. It is for an object that nothing refers to and
+// nothing ever will. It does nothing if Finish did not return nil, or twice.
+func (st *Stream) Discard() {
+	if !st.ended || len(st.layout.parts) == 0 || !st.kept {
+		return
+	}
+	st.kept = false
+	st.s.metrics.dead.Add(st.layout.dead())
+	var gone *open
+	for _, p := range st.layout.parts {
+		if p.seg.lane.kind == own && p.seg != gone {
+			gone = p.seg
+			st.s.metrics.dead.Add(-gone.dead.Load())
+			st.s.discard(gone)
 		}
 	}
-	return extents, descs
 }

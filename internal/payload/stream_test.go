@@ -86,28 +86,13 @@ func TestEmptyObject(t *testing.T) {
 	require.Zero(t, p.counts().Creates)
 }
 
-// A lone stream's windows become one extent per segment.
-func TestExtentsMerge(t *testing.T) {
-	leaks(t)
-	p := memPool(geometries[3], 6)
-	s := p.open(t, func(c *Config) { c.SegmentSize = 64 << 20; c.SyncBytes = 1 << 20 })
-	o := mustPut(t, s, content(1, 9<<20))
-	total := int64(0)
-	for _, e := range o.extents {
-		total += e.Length
-	}
-	require.EqualValues(t, len(o.data), total)
-	// Windows are placed as they are encoded, not always in order.
-	require.LessOrEqual(t, len(o.extents), 12)
-	require.NoError(t, o.check(s, newRand(t)))
-}
-
 func TestMergeRules(t *testing.T) {
 	g := geometries[3]
 	d := &segment.Descriptor{ID: erasure.SegmentID{Epoch: 1, Counter: 1}, Geometry: g}
 	row := erasure.RowBytes(g.Data)
+	seg := &open{desc: d, lane: &lane{}}
 	at := func(off, n int64) placed {
-		return placed{desc: d, extent: erasure.Extent{Segment: d.ID, Offset: off, Length: n}}
+		return placed{seg: seg, extent: erasure.Extent{Segment: d.ID, Offset: off, Length: n}}
 	}
 	for _, tc := range []struct {
 		name   string
@@ -120,7 +105,15 @@ func TestMergeRules(t *testing.T) {
 		{"not whole rows", []placed{at(4096, 2*row-1), at(4096+2*erasure.FrameSize, row)}, 2},
 		{"a gap", []placed{at(4096, 2*row), at(8192+2*erasure.FrameSize, row)}, 2},
 	} {
-		extents, descs := merge(tc.places)
+		var l layout
+		for range tc.places {
+			l.add()
+		}
+		for i := range tc.places { // in whichever order they become durable
+			i = (i + 1) % len(tc.places)
+			l.set(i, tc.places[i])
+		}
+		extents, descs := l.extents()
 		require.Len(t, extents, tc.want, tc.name)
 		require.Len(t, descs, 1, tc.name)
 	}
@@ -219,7 +212,7 @@ func TestAbort(t *testing.T) {
 	p := memPool(geometries[3], 6)
 	s := p.open(t, func(c *Config) { c.MaxWindows = 4 })
 	for _, n := range []int{0, 10, 600_000, 8 << 20} {
-		st, err := s.NewStream(context.Background())
+		st, err := s.NewStream(context.Background(), StreamOptions{})
 		require.NoError(t, err)
 		_, err = st.Write(content(1, n))
 		require.NoError(t, err)
@@ -240,12 +233,12 @@ func TestContext(t *testing.T) {
 	p := memPool(geometries[3], 6)
 	s := p.open(t, func(c *Config) { c.MaxWindows = 1 })
 	ctx, cancel := context.WithCancel(context.Background())
-	st, err := s.NewStream(ctx)
+	st, err := s.NewStream(ctx, StreamOptions{})
 	require.NoError(t, err)
 	waiting, stop := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() {
-		_, err := s.NewStream(waiting)
+		_, err := s.NewStream(waiting, StreamOptions{})
 		done <- err
 	}()
 	stop()
@@ -257,7 +250,7 @@ func TestContext(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	_, _, err = st.Finish()
 	require.ErrorIs(t, err, context.Canceled)
-	_, err = s.NewStream(ctx)
+	_, err = s.NewStream(ctx, StreamOptions{})
 	require.ErrorIs(t, err, context.Canceled)
 	o := mustPut(t, s, content(2, 1<<20))
 	e := o.extents[0]
@@ -270,7 +263,7 @@ func TestClose(t *testing.T) {
 	leaks(t)
 	p := memPool(geometries[3], 6)
 	s := p.open(t)
-	st, err := s.NewStream(context.Background())
+	st, err := s.NewStream(context.Background(), StreamOptions{})
 	require.NoError(t, err)
 	_, err = st.Write(content(1, 5<<20))
 	require.NoError(t, err)
@@ -278,7 +271,7 @@ func TestClose(t *testing.T) {
 	require.NoError(t, s.Close())
 	_, _, err = st.Finish()
 	require.ErrorIs(t, err, ErrClosed)
-	_, err = s.NewStream(context.Background())
+	_, err = s.NewStream(context.Background(), StreamOptions{})
 	require.ErrorIs(t, err, ErrClosed)
 }
 
@@ -307,7 +300,7 @@ func TestMemoryBound(t *testing.T) {
 	}
 	p := newPool(g, disks...)
 	s := p.open(t, func(c *Config) { c.SegmentSize, c.Prealloc, c.WindowBytes, c.SyncBytes = 0, 0, 0, 0 })
-	st, err := s.NewStream(context.Background())
+	st, err := s.NewStream(context.Background(), StreamOptions{})
 	require.NoError(t, err)
 	piece := content(1, 1<<20)
 	// What is live: how much garbage comes on top depends on what else is.
