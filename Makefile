@@ -7,7 +7,7 @@ FUZZTIME ?= 30s
 HISTORIES ?= 1000000
 COUNT ?= 10
 
-.PHONY: test race model fuzz crash big lint ci bench help
+.PHONY: test race model fuzz crash big lint ci bench results help
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -46,3 +46,6 @@ ci: ## what .ci/run does
 
 bench: ## benchmarks beside the code, COUNT times; compare with benchstat
 	go test -run '^$$' -bench . -benchmem -count $(COUNT) $(PKG)
+
+results: ## bench/RESULTS.md afresh: whole workloads beside the machine's limits
+	go run ./bench/results
