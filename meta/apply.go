@@ -1,13 +1,11 @@
 package meta
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/cairnstore/cairn/erasure"
-	"github.com/cairnstore/cairn/versioning"
 )
 
 // Apply appends to b all that the records of group g do to the index, and does
@@ -29,7 +27,9 @@ func (s *State) Apply(b *Batch, g *Group, recs []Record, prev func(bucket uint64
 	if err := g.check(); err != nil {
 		return fmt.Errorf("%w: group %d: %w", ErrApply, g.First, err)
 	}
-	a := applier{s: s, b: b, g: g, prev: prev}
+	a := &s.applier
+	a.s, a.b, a.g, a.prev = s, b, g, prev
+	defer a.reset()
 	mark := b.mark()
 	for i := range recs {
 		if err := a.record(&recs[i], g.First+uint64(i)); err != nil {
@@ -54,7 +54,11 @@ type applier struct {
 	segments map[erasure.SegmentID][]byte
 	heads    map[headKey]*Version // nil values are keys without a version
 
-	key, value []byte // scratch
+	// Memory that serves one group after the other.
+	key, value  []byte
+	ids         []uint64
+	bucketSlab  slab[Bucket]
+	versionSlab slab[Version]
 }
 
 type headKey struct {
@@ -85,306 +89,6 @@ func (a *applier) record(r *Record, seq uint64) error {
 	}
 }
 
-func (a *applier) put(r *Record, seq uint64) error {
-	k, err := a.bucket(r.Bucket)
-	if err != nil {
-		return err
-	}
-	if r.Object == nil {
-		return fmt.Errorf("%w: no object", ErrApply)
-	}
-	if err := CheckKey(r.Key); err != nil {
-		return fmt.Errorf("%w: %w", ErrApply, err)
-	}
-	v, err := VersionOf(a.g, r, seq)
-	if err != nil {
-		return err
-	}
-	if err := a.known(v); err != nil {
-		return err
-	}
-	if err := a.drop(k, r.Key); err != nil {
-		return err
-	}
-	k.Usage.Objects++
-	k.Usage.Bytes += v.Size
-	a.heads[headKey{r.Bucket, r.Key}] = v
-	a.key = AppendHeadKey(a.key[:0], r.Bucket, r.Key)
-	a.value = v.Append(a.value[:0])
-	a.b.Set(a.key, a.value)
-	a.eachRef(r.Bucket, r.Key, v, func(key []byte, length int64) {
-		a.value = binary.AppendUvarint(a.value[:0], uint64(length))
-		a.b.Set(key, a.value)
-	})
-	return nil
-}
-
-// VersionOf returns the version that a put with sequence seq in group g makes.
-// It checks that the object's bytes can be where it says (ErrApply), and
-// resolves the place of a packed one. The version shares the record's object.
-func VersionOf(g *Group, r *Record, seq uint64) (*Version, error) {
-	v := &Version{ID: versioning.ID{Epoch: r.Epoch, Sequence: seq}, Modified: r.Time, Object: *r.Object}
-	return v, v.place(g)
-}
-
-// known checks that the segments of v's extents are known.
-func (a *applier) known(v *Version) error {
-	for _, e := range v.Extents {
-		if !a.knows(e.Segment) {
-			return fmt.Errorf("%w: extent in the unknown segment %s", ErrApply, e.Segment)
-		}
-	}
-	return nil
-}
-
-func (v *Version) place(g *Group) error {
-	var sum int64
-	for _, e := range v.Extents {
-		if err := e.Validate(); err != nil {
-			return fmt.Errorf("%w: %w", ErrApply, err)
-		}
-		if sum > v.Size-e.Length {
-			return fmt.Errorf("%w: extents of more than %d bytes", ErrApply, v.Size)
-		}
-		sum += e.Length
-	}
-	switch {
-	case v.Packed && (len(v.Extents) > 0 || v.Size < 1):
-		return fmt.Errorf("%w: a packed object of %d bytes and %d extents", ErrApply, v.Size, len(v.Extents))
-	case !v.Packed && sum != v.Size:
-		return fmt.Errorf("%w: extents of %d bytes for an object of %d", ErrApply, sum, v.Size)
-	case !v.Packed:
-		return nil
-	}
-	block, off, ok := g.Locate(int64(v.Offset), v.Size)
-	if !ok {
-		return fmt.Errorf("%w: %d bytes at %d are in no block of a payload of %d", ErrApply, v.Size, v.Offset, g.Payload)
-	}
-	v.Group, v.Segment = g.First, g.Segment
-	v.Shard, v.FileOffset = g.Blocks[block].Shard, off
-	return nil
-}
-
-func (a *applier) delete(r *Record) error {
-	k, err := a.bucket(r.Bucket)
-	if err != nil {
-		return err
-	}
-	if err := CheckKey(r.Key); err != nil {
-		return fmt.Errorf("%w: %w", ErrApply, err)
-	}
-	return a.drop(k, r.Key)
-}
-
-// current returns the version of key that is current before the record at hand,
-// nil if there is none.
-func (a *applier) current(at headKey) (*Version, error) {
-	v, ok := a.heads[at]
-	if ok {
-		return v, nil
-	}
-	v, err := a.prev(at.bucket, at.key)
-	if errors.Is(err, ErrNoEntry) {
-		v, err = nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if a.heads == nil {
-		a.heads = map[headKey]*Version{}
-	}
-	a.heads[at] = v
-	return v, nil
-}
-
-// drop removes the current version of key, if there is one, with its references.
-func (a *applier) drop(k *Bucket, key string) error {
-	at := headKey{k.ID, key}
-	old, err := a.current(at)
-	if err != nil {
-		return err
-	}
-	a.heads[at] = nil
-	if old == nil {
-		return nil
-	}
-	if err := k.lose(old.Size); err != nil {
-		return err
-	}
-	a.key = AppendHeadKey(a.key[:0], k.ID, key)
-	a.b.Delete(a.key)
-	a.eachRef(k.ID, key, old, func(ref []byte, _ int64) { a.b.Delete(ref) })
-	return nil
-}
-
-// lose takes one object off the bucket's usage.
-func (k *Bucket) lose(size int64) error {
-	if k.Usage.Objects < 1 || k.Usage.Bytes < size {
-		return fmt.Errorf("%w: bucket %d holds %d objects of %d bytes and loses one of %d",
-			ErrApply, k.ID, k.Usage.Objects, k.Usage.Bytes, size)
-	}
-	k.Usage.Objects--
-	k.Usage.Bytes -= size
-	return nil
-}
-
-// tags replaces the tags of the current version. Everything else of it, its id
-// and time included, stays.
-func (a *applier) tags(r *Record) error {
-	if _, err := a.bucket(r.Bucket); err != nil {
-		return err
-	}
-	if err := CheckKey(r.Key); err != nil {
-		return fmt.Errorf("%w: %w", ErrApply, err)
-	}
-	if err := checkTags(r.Tags); err != nil {
-		return fmt.Errorf("%w: %w", ErrApply, err)
-	}
-	at := headKey{r.Bucket, r.Key}
-	old, err := a.current(at)
-	if err != nil {
-		return err
-	}
-	if old == nil {
-		return fmt.Errorf("%w: tags for %s of a key without a version", ErrApply, r.Version)
-	}
-	if old.ID != r.Version {
-		return fmt.Errorf("%w: tags for %s, the current version is %s", ErrApply, r.Version, old.ID)
-	}
-	v := old.WithTags(r.Tags)
-	a.heads[at] = v
-	a.key = AppendHeadKey(a.key[:0], r.Bucket, r.Key)
-	a.value = v.Append(a.value[:0])
-	a.b.Set(a.key, a.value)
-	return nil
-}
-
-func (a *applier) eachRef(bucket uint64, key string, v *Version, f func(key []byte, length int64)) {
-	a.key = v.eachRef(a.key, bucket, key, f)
-}
-
-// eachRef calls f with the key and the length of each reference that v makes as
-// a version of key. The keys are built in scratch, which is returned, and valid
-// within the call.
-func (v *Version) eachRef(scratch []byte, bucket uint64, key string, f func(key []byte, length int64)) []byte {
-	ref := Ref{Bucket: bucket, Key: key, Version: v.ID}
-	if v.Packed {
-		ref.Segment, ref.Unit, ref.Offset = v.Segment, v.Group, int64(v.Offset)
-		scratch = ref.Append(scratch[:0])
-		f(scratch, v.Size)
-	}
-	for _, e := range v.Extents {
-		ref.Segment, ref.Unit, ref.Offset = e.Segment, 0, e.Offset
-		scratch = ref.Append(scratch[:0])
-		f(scratch, e.Length)
-	}
-	return scratch
-}
-
-func (a *applier) createBucket(r *Record, seq uint64) error {
-	if err := CheckBucketName(r.Name); err != nil {
-		return fmt.Errorf("%w: %w", ErrApply, err)
-	}
-	if r.Bucket != 0 && r.Bucket != seq {
-		return fmt.Errorf("%w: bucket %s with the id %d", ErrApply, r.Name, r.Bucket)
-	}
-	if seq == 0 {
-		return fmt.Errorf("%w: bucket %s at sequence 0", ErrApply, r.Name)
-	}
-	id, changed := a.names[r.Name]
-	if !changed {
-		id = a.s.names[r.Name]
-	}
-	if id != 0 {
-		return fmt.Errorf("%w: the name %s is bucket %d's", ErrApply, r.Name, id)
-	}
-	k := &Bucket{ID: seq, Name: r.Name, Created: r.Time, Revision: seq}
-	a.setBucket(k.ID, k.Name, k)
-	a.b.Set(AppendBucketKey(nil, k.ID), k.append(nil))
-	return nil
-}
-
-func (a *applier) settings(r *Record, seq uint64) error {
-	k, err := a.bucket(r.Bucket)
-	if err != nil {
-		return err
-	}
-	if len(r.Settings) > MaxSettings {
-		return fmt.Errorf("%w: settings of %d bytes", ErrApply, len(r.Settings))
-	}
-	// The record's bytes belong to whoever decoded it.
-	k.Settings, k.Revision = slices.Clone(r.Settings), seq
-	a.b.Set(AppendBucketKey(nil, k.ID), k.append(nil))
-	return nil
-}
-
-func (a *applier) deleteBucket(r *Record) error {
-	k, err := a.bucket(r.Bucket)
-	if err != nil {
-		return err
-	}
-	if k.Usage != (Usage{}) {
-		return fmt.Errorf("%w: bucket %s holds %d objects", ErrApply, k.Name, k.Usage.Objects)
-	}
-	a.setBucket(k.ID, k.Name, nil)
-	a.b.Delete(AppendBucketKey(nil, k.ID))
-	return nil
-}
-
-func (a *applier) setBucket(id uint64, name string, k *Bucket) {
-	if a.buckets == nil {
-		a.buckets = map[uint64]*Bucket{}
-	}
-	if a.names == nil {
-		a.names = map[string]uint64{}
-	}
-	a.buckets[id] = k
-	if a.names[name] = 0; k != nil {
-		a.names[name] = id
-	}
-}
-
-// bucket returns the bucket with the given id, to be changed.
-func (a *applier) bucket(id uint64) (*Bucket, error) {
-	k, ok := a.buckets[id]
-	if !ok {
-		var found Bucket
-		if found, ok = a.s.buckets[id]; ok {
-			k = &found
-			if a.buckets == nil {
-				a.buckets = map[uint64]*Bucket{}
-			}
-			a.buckets[id] = k
-		}
-	}
-	if k == nil {
-		return nil, fmt.Errorf("%w: bucket %d does not exist", ErrApply, id)
-	}
-	return k, nil
-}
-
-func (a *applier) segment(r *Record) error {
-	if r.Segment.IsZero() || len(r.Descriptor) > MaxDescriptor {
-		return fmt.Errorf("%w: segment %s with a descriptor of %d bytes", ErrApply, r.Segment, len(r.Descriptor))
-	}
-	if a.segments == nil {
-		a.segments = map[erasure.SegmentID][]byte{}
-	}
-	// The record's bytes belong to whoever decoded it. A segment may be
-	// described again: the last descriptor holds.
-	a.segments[r.Segment] = slices.Clone(r.Descriptor)
-	a.b.Set(AppendSegmentKey(nil, r.Segment), appendSegmentEntry(nil, r.Descriptor))
-	return nil
-}
-
-func (a *applier) knows(id erasure.SegmentID) bool {
-	if _, ok := a.segments[id]; ok {
-		return true
-	}
-	_, ok := a.s.segments[id]
-	return ok
-}
-
 // finish appends the group's own entry and the usage of the buckets touched,
 // and takes the changes over into the state. Nothing can fail any more.
 func (a *applier) finish() {
@@ -394,7 +98,9 @@ func (a *applier) finish() {
 
 	a.s.mu.Lock()
 	defer a.s.mu.Unlock()
-	for _, id := range sortedIDs(a.buckets) {
+	a.ids = slices.AppendSeq(a.ids[:0], maps.Keys(a.buckets))
+	slices.Sort(a.ids) // what is appended does not depend on the order of a map
+	for _, id := range a.ids {
 		a.key = AppendUsageKey(a.key[:0], id)
 		if k := a.buckets[id]; k != nil {
 			a.value = k.Usage.append(a.value[:0])
@@ -415,4 +121,54 @@ func (a *applier) finish() {
 	for id, descriptor := range a.segments {
 		a.s.segments[id] = descriptor
 	}
+}
+
+// reset lets go of the group and keeps a little memory for the next.
+func (a *applier) reset() {
+	const kept = 64 // clearing a map takes as long as it ever was large
+	if len(a.buckets) <= kept {
+		clear(a.buckets)
+	} else {
+		a.buckets = nil
+	}
+	if len(a.heads) <= kept {
+		clear(a.heads)
+	} else {
+		a.heads = nil
+	}
+	if cap(a.value) > 1<<16 { // an object of many extents or much metadata
+		a.value = nil
+	}
+	a.bucketSlab.reset()
+	a.versionSlab.reset()
+	*a = applier{
+		buckets: a.buckets, heads: a.heads, key: a.key[:0], value: a.value[:0], ids: a.ids[:0],
+		bucketSlab: a.bucketSlab, versionSlab: a.versionSlab,
+	}
+}
+
+// slab hands out zero values, the first of them again and again.
+type slab[T any] struct {
+	first []T
+	free  []T
+	taken int
+}
+
+func (s *slab[T]) take() *T {
+	if len(s.free) == 0 {
+		s.free = make([]T, 32)
+		if s.first == nil {
+			s.first = s.free
+		}
+	}
+	p := &s.free[0]
+	s.free = s.free[1:]
+	s.taken++
+	return p
+}
+
+// reset makes all that was handed out invalid.
+func (s *slab[T]) reset() {
+	clear(s.first[:min(s.taken, len(s.first))])
+	s.free, s.taken = s.first, 0
 }

@@ -2,6 +2,7 @@ package meta
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ func benchKey(i int) string {
 // records, as 4+2 lays them out: a lone group as three copies, a larger one as
 // four data blocks and two of parity.
 func fillBench(t testing.TB, x Index, n, per int) *State {
+	random := rand.NewChaCha8([32]byte{1}) // hashes are not to be compressed
 	s := NewState()
 	b := NewBatch()
 	apply := func(g *Group, recs []Record) {
@@ -32,16 +34,12 @@ func fillBench(t testing.TB, x Index, n, per int) *State {
 		recs := make([]Record, 0, per)
 		for j := i; j < min(n, i+per); j++ {
 			o := &Object{Size: 4096, HasHash: true, Packed: true, Offset: uint32((j - i) * 4096)}
-			for k := range o.Hash { // not to be compressed
-				o.Hash[k] = byte((j*2654435761 + k*40503) >> (k % 16))
-			}
+			_, _ = random.Read(o.Hash[:])
 			recs = append(recs, Record{Kind: KindPut, Epoch: 3, Time: 1_700_000_000_000_000_000 + int64(i)*1_000_000, Bucket: 1, Key: benchKey(j), Object: o})
 		}
 		first := s.buckets[1].Usage.Objects + 2
 		g := &Group{First: uint64(first), Last: uint64(first) + uint64(len(recs)) - 1, Segment: erasure.SegmentID{Epoch: 3, Random: 0x1122334455667788, Counter: uint64(9 + i/16384)}, Payload: int64(len(recs)) * 4096}
-		for k := range g.Hash {
-			g.Hash[k] = byte((i*2246822519 + k*3266489917) >> (k % 16))
-		}
+		_, _ = random.Read(g.Hash[:])
 		data := min(4, max(1, len(recs)/16))
 		g.Data, g.Parity = data, 2
 		for k := range data + 2 {
@@ -101,6 +99,29 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
+// BenchmarkIndexApply is a lone put into an index that has something in it.
+func BenchmarkIndexApply(b *testing.B) {
+	x := openDir(b, PebbleOptions{Dir: b.TempDir(), FlushGroups: 1 << 20, FlushRecords: 1 << 20, FlushInterval: time.Hour})
+	s := fillBench(b, x, 64<<4, 64)
+	recs := []Record{put(1, benchKey(0), 10)}
+	g := groupOf(x.Position().Seq+1, recs, 100)
+	batch := NewBatch()
+	b.ReportAllocs()
+	since := cpuTime()
+	for b.Loop() {
+		batch.Reset()
+		recs[0].Key = benchKey(int(g.First))
+		if err := s.Apply(batch, g, recs, func(uint64, string) (*Version, error) { return nil, nil }); err != nil {
+			b.Fatal(err)
+		}
+		if err := x.Apply(batch, Position{Seq: g.Last, Hash: g.Hash, Segment: g.Segment}); err != nil {
+			b.Fatal(err)
+		}
+		g.First, g.Last = g.First+1, g.Last+1
+	}
+	reportCPU(b, since, b.N, "group")
+}
+
 func BenchmarkReads(b *testing.B) {
 	x := openDir(b, PebbleOptions{Dir: b.TempDir()})
 	const n = 200_000
@@ -150,4 +171,32 @@ func BenchmarkReads(b *testing.B) {
 		}
 		reportCPU(b, since, b.N*n, "key")
 	})
+}
+
+// BenchmarkIndexSize reports what the index keeps of an object, with keys of 64
+// bytes, all flushed and compacted.
+func BenchmarkIndexSize(b *testing.B) {
+	for _, per := range []int{1, 64} {
+		b.Run(fmt.Sprintf("group=%d", per), func(b *testing.B) {
+			for b.Loop() {
+				x := openDir(b, PebbleOptions{Dir: b.TempDir()})
+				b.ReportMetric(float64(sizeOf(b, x, 100_000, per))/100_000, "B/object")
+				require.NoError(b, x.Close())
+			}
+		})
+	}
+}
+
+// sizeOf fills an empty index with n objects and returns the bytes that it takes
+// on disk.
+func sizeOf(t testing.TB, x Index, n, per int) int64 {
+	fillBench(t, x, n, per)
+	require.NoError(t, x.Flush())
+	db := x.(*pebbleIndex).db
+	require.NoError(t, db.Compact(t.Context(), []byte{0}, []byte{0xff}, false))
+	var total int64
+	for _, level := range db.Metrics().Levels {
+		total += level.TablesSize
+	}
+	return total
 }

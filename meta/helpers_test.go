@@ -1,10 +1,13 @@
 package meta
 
 import (
+	"cmp"
 	"encoding/hex"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,6 +39,18 @@ func golden(t *testing.T, file string, lines []string) {
 		t.Errorf("%s: the format has changed; it needs a new version number.\ngot\n%swant\n%s", path, got, want)
 	}
 }
+
+// sortedIDs returns the keys of m in order.
+func sortedIDs[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+
+// facts are what a state knows.
+type facts struct {
+	buckets  map[uint64]Bucket
+	names    map[string]uint64
+	segments map[erasure.SegmentID][]byte
+}
+
+func factsOf(s *State) facts { return facts{s.buckets, s.names, s.segments} }
 
 func hexLine(name string, b []byte) string { return name + " " + hex.EncodeToString(b) }
 

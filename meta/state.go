@@ -1,7 +1,6 @@
 package meta
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,12 +15,15 @@ import (
 // their exact usage and the payload segments. Apply changes it together with a
 // batch for the index, so that the two agree at every position.
 //
-// One goroutine calls Apply; the other methods may run beside it.
+// One goroutine at a time calls Apply, ApplyLarge and Describe; the other methods
+// may run beside it.
 type State struct {
 	mu       sync.RWMutex
 	buckets  map[uint64]Bucket
 	names    map[string]uint64
 	segments map[erasure.SegmentID][]byte
+
+	applier applier // Apply's
 }
 
 // NewState returns the state of an empty store.
@@ -175,7 +177,3 @@ func (s *State) Describe(b *Batch, id erasure.SegmentID, descriptor []byte) {
 	defer s.mu.Unlock()
 	s.segments[id] = slices.Clone(descriptor)
 }
-
-// sortedIDs returns the keys of m in order, so that what Apply appends does not
-// depend on the order of a map.
-func sortedIDs[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
