@@ -44,31 +44,23 @@ const alphabet = "0123456789abcdefghijklmnopqrstuv"
 // on either or reads the rate of commits off two ids. That is hygiene and not
 // secrecy: no key is involved.
 func (id ID) String() string {
-	var out [StringLen]byte
-	return string(id.Append(out[:0]))
+	var b [StringLen]byte
+	return string(id.Append(b[:0]))
 }
 
 // Append appends what String returns to b.
 func (id ID) Append(b []byte) []byte {
-	var w [16]byte
-	s := mix(id.Sequence)
-	binary.BigEndian.PutUint64(w[:], s)
-	binary.BigEndian.PutUint64(w[8:], mix(id.Epoch^s))
-
-	var out [StringLen]byte
-	var acc, bits uint
-	n := 0
-	for _, b := range w {
-		acc = acc<<8 | uint(b)
-		for bits += 8; bits >= 5; bits -= 5 {
-			out[n] = alphabet[acc>>(bits-5)&31]
-			n++
-		}
-		acc &= 1<<bits - 1
+	hi := mix(id.Sequence)
+	lo := mix(id.Epoch ^ hi)
+	for shift := 59; shift >= 4; shift -= 5 {
+		b = append(b, alphabet[hi>>shift&31])
+	}
+	b = append(b, alphabet[(hi<<1|lo>>63)&31])
+	for shift := 58; shift >= 3; shift -= 5 {
+		b = append(b, alphabet[lo>>shift&31])
 	}
 	// 128 bits are 25 digits and 3 bits; the last digit carries them on top.
-	out[n] = alphabet[acc<<(5-bits)&31]
-	return append(b, out[:]...)
+	return append(b, alphabet[lo<<2&31])
 }
 
 // ParseID reads what String wrote. Anything else, the zero ID included, is

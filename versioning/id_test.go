@@ -39,6 +39,9 @@ func TestIDRoundTrip(t *testing.T) {
 			t.Fatalf("%+v has the string %q", id, s)
 		}
 		back, err := ParseID(s)
+		if got := string(id.Append([]byte("before"))); got != "before"+s {
+			t.Fatalf("%+v appends %q, its string is %q", id, got, s)
+		}
 		if err != nil || back != id {
 			t.Fatalf("%+v came back as %+v, %v", id, back, err)
 		}
@@ -88,6 +91,22 @@ func TestIDCompare(t *testing.T) {
 }
 
 func sign(n int) int { return max(-1, min(1, n)) }
+
+func TestIDAllocs(t *testing.T) {
+	id := ID{Epoch: 1, Sequence: 5}
+	kept := ""
+	if n := testing.AllocsPerRun(100, func() { kept = id.String() }); n > 1 || len(kept) != StringLen {
+		t.Errorf("String allocates %v times", n)
+	}
+}
+
+func BenchmarkIDString(b *testing.B) {
+	b.ReportAllocs()
+	id := ID{Epoch: 1, Sequence: 5}
+	for b.Loop() {
+		_ = id.String()
+	}
+}
 
 func FuzzParseID(f *testing.F) {
 	f.Add(ID{Epoch: 1, Sequence: 1}.String())
