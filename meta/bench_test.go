@@ -1,6 +1,8 @@
 package meta
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -20,6 +22,10 @@ func benchKey(i int) string {
 // records, as 4+2 lays them out: a lone group as three copies, a larger one as
 // four data blocks and two of parity.
 func fillBench(t testing.TB, x Index, n, per int) *State {
+	return fillKeys(t, x, n, per, benchKey)
+}
+
+func fillKeys(t testing.TB, x Index, n, per int, key func(int) string) *State {
 	random := rand.NewChaCha8([32]byte{1}) // hashes are not to be compressed
 	s := NewState()
 	b := NewBatch()
@@ -35,7 +41,7 @@ func fillBench(t testing.TB, x Index, n, per int) *State {
 		for j := i; j < min(n, i+per); j++ {
 			o := &Object{Size: 4096, HasHash: true, Packed: true, Offset: uint32((j - i) * 4096)}
 			_, _ = random.Read(o.Hash[:])
-			recs = append(recs, Record{Kind: KindPut, Epoch: 3, Time: 1_700_000_000_000_000_000 + int64(i)*1_000_000, Bucket: 1, Key: benchKey(j), Object: o})
+			recs = append(recs, Record{Kind: KindPut, Epoch: 3, Time: 1_700_000_000_000_000_000 + int64(i)*1_000_000, Bucket: 1, Key: key(j), Object: o})
 		}
 		first := s.buckets[1].Usage.Objects + 2
 		g := &Group{First: uint64(first), Last: uint64(first) + uint64(len(recs)) - 1, Segment: erasure.SegmentID{Epoch: 3, Random: 0x1122334455667788, Counter: uint64(9 + i/16384)}, Payload: int64(len(recs)) * 4096}
@@ -173,24 +179,35 @@ func BenchmarkReads(b *testing.B) {
 	})
 }
 
-// BenchmarkIndexSize reports what the index keeps of an object, with keys of 64
-// bytes, all flushed and compacted.
+// BenchmarkIndexSize reports what the index keeps of an object, all flushed and
+// compacted.
 func BenchmarkIndexSize(b *testing.B) {
 	for _, per := range []int{1, 64} {
-		b.Run(fmt.Sprintf("group=%d", per), func(b *testing.B) {
-			for b.Loop() {
-				x := openDir(b, PebbleOptions{Dir: b.TempDir()})
-				b.ReportMetric(float64(sizeOf(b, x, 100_000, per))/100_000, "B/object")
-				require.NoError(b, x.Close())
-			}
-		})
+		for name, key := range map[string]func(int) string{"path": benchKey, "random": randomKey} {
+			b.Run(fmt.Sprintf("group=%d/keys=%s", per, name), func(b *testing.B) {
+				for b.Loop() {
+					x := openDir(b, PebbleOptions{Dir: b.TempDir(), FlushGroups: 10_000})
+					b.ReportMetric(float64(sizeOf(b, x, 100_000, per, key))/100_000, "B/object")
+					require.NoError(b, x.Close())
+				}
+			})
+		}
 	}
 }
 
-// sizeOf fills an empty index with n objects and returns the bytes that it takes
-// on disk.
-func sizeOf(t testing.TB, x Index, n, per int) int64 {
-	fillBench(t, x, n, per)
+// randomKey is a key of 64 bytes that do not compress.
+func randomKey(i int) string {
+	var seed [32]byte
+	binary.BigEndian.PutUint64(seed[:], uint64(i))
+	var raw [48]byte
+	_, _ = rand.NewChaCha8(seed).Read(raw[:])
+	return base64.RawURLEncoding.EncodeToString(raw[:])
+}
+
+// sizeOf fills an empty index with n objects and returns the bytes that its
+// tables take.
+func sizeOf(t testing.TB, x Index, n, per int, key func(int) string) int64 {
+	fillKeys(t, x, n, per, key)
 	require.NoError(t, x.Flush())
 	db := x.(*pebbleIndex).db
 	require.NoError(t, db.Compact(t.Context(), []byte{0}, []byte{0xff}, false))
@@ -199,4 +216,16 @@ func sizeOf(t testing.TB, x Index, n, per int) int64 {
 		total += level.TablesSize
 	}
 	return total
+}
+
+// TestIndexSize: an object takes at most 400 bytes of the index, however its key
+// of 64 bytes compresses.
+func TestIndexSize(t *testing.T) {
+	for _, per := range []int{1, 64} {
+		x := openDir(t, PebbleOptions{InMemory: true, FlushGroups: 10_000})
+		const n = 6400
+		if size := sizeOf(t, x, n, per, randomKey); size > 400*n || size < 100*n {
+			t.Errorf("groups of %d: %d bytes for an object", per, size/n)
+		}
+	}
 }
