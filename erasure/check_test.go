@@ -53,12 +53,3 @@ func describe(about []any) string {
 	}
 	return fmt.Sprintf(about[0].(string), about[1:]...) + ": "
 }
-
-func isAny(err error, targets ...error) bool {
-	for _, target := range targets {
-		if errors.Is(err, target) {
-			return true
-		}
-	}
-	return false
-}

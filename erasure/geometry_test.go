@@ -59,18 +59,3 @@ func TestNarrow(t *testing.T) {
 		}
 	}
 }
-
-func FuzzParseGeometry(f *testing.F) {
-	for _, s := range []string{"4+2", "", "+", "32+16", "04+2", "1+0", "4+2+1"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		g, err := ParseGeometry(s)
-		if err != nil {
-			errorIs(t, err, ErrGeometry)
-			return
-		}
-		noError(t, g.Validate())
-		equal(t, s, g.String())
-	})
-}

@@ -205,34 +205,3 @@ func newer(t testing.TB) []byte {
 	body[9] = 2
 	return seal(body)
 }
-
-func FuzzDecode(f *testing.F) {
-	good, err := Append(nil, sample())
-	require.NoError(f, err)
-	f.Add(good)
-	f.Add(newer(f))
-	f.Add([]byte(magic))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		// The checksum keeps mutations out: also try the bytes as a sealed body.
-		for _, in := range [][]byte{b, seal(frame(b))} {
-			l, err := Decode(in)
-			if err != nil {
-				continue
-			}
-			again, err := Append(nil, l)
-			if err != nil {
-				continue // more than a slot holds
-			}
-			back, err := Decode(again)
-			require.NoError(t, err)
-			require.Equal(t, l, back)
-		}
-	})
-}
-
-// frame puts b behind the head of a label.
-func frame(b []byte) []byte {
-	b = b[:min(len(b), maxBody)]
-	h := append([]byte(magic), 0, Version, 0, 0, 0, 0, byte(len(b)>>8), byte(len(b)))
-	return append(h, b...)
-}
