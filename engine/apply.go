@@ -78,6 +78,7 @@ func (e *Engine) applyLarge(b *meta.Batch, g *meta.Group, r *meta.Record, at met
 		}
 	}()
 	return e.state.ApplyLarge(e.index, b, g, r, at, meta.Large{
+		Chunk: e.opts.chunk,
 		Hide: func() (err error) {
 			if before, err = e.index.Snapshot(); err == nil {
 				e.hide(before)

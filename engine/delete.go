@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"unicode/utf8"
 
@@ -86,29 +87,40 @@ func (b *Bucket) DeleteMany(ctx context.Context, items []DeleteItem) ([]DeleteRe
 	results := make([]DeleteResult, len(items))
 	sent := make([]*request, len(items))
 	var ended error // why no more is sent
+	waited := 0     // the items before it have their outcome
+	wait := func() {
+		i := waited
+		waited++
+		if sent[i] == nil {
+			return
+		}
+		err := b.e.wait(ctx, sent[i])
+		if err == nil {
+			results[i] = sent[i].result()
+			return
+		}
+		results[i].Err = fail("delete", b.name, items[i].Key, err)
+		if endedBy(ctx, err) {
+			ended = err
+		}
+	}
 	for i, item := range items {
 		results[i].Key = item.Key
 		err := ended
 		if err == nil {
 			sent[i], err = b.deleteAsync(ctx, bucket, item)
 		}
-		if err != nil && ctx.Err() != nil {
-			ended = ctx.Err()
+		for errors.Is(err, ErrBusy) && waited < i {
+			wait() // it may be the call itself that fills the queue
+			sent[i], err = b.deleteAsync(ctx, bucket, item)
+		}
+		if endedBy(ctx, err) {
+			ended = err
 		}
 		results[i].Err = fail("delete", b.name, item.Key, err)
 	}
-	for i, q := range sent {
-		if q == nil {
-			continue
-		}
-		if err := b.e.wait(ctx, q); err != nil {
-			results[i].Err = fail("delete", b.name, items[i].Key, err)
-			if ctx.Err() != nil {
-				ended = ctx.Err()
-			}
-			continue
-		}
-		results[i] = q.result()
+	for waited < len(items) {
+		wait()
 	}
 	return results, fail("delete", b.name, "", ended)
 }

@@ -261,8 +261,12 @@ func (o *Object) WriteTo(w io.Writer) (int64, error) {
 		return 0, nil
 	}
 	if o.packed != nil {
-		n, err := w.Write(o.packed.B[o.offset+o.pos : o.offset+o.length])
+		b := o.packed.B[o.offset+o.pos : o.offset+o.length]
+		n, err := w.Write(b)
 		o.pos += int64(n)
+		if err == nil && n < len(b) {
+			err = io.ErrShortWrite
+		}
 		return int64(n), err
 	}
 	var total int64

@@ -15,7 +15,8 @@ type ListOptions struct {
 	// Delimiter, if not empty, rolls keys up into common prefixes: all that
 	// are equal up to and with its first occurrence after Prefix.
 	Delimiter string
-	// StartAfter leaves out keys up to and with it.
+	// StartAfter leaves out keys up to and with it; if it is a common prefix of
+	// the listing, all keys that this stands for.
 	StartAfter string
 }
 

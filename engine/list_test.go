@@ -31,7 +31,7 @@ func listModel(objects map[string]int64, q ListOptions) (all []listed) {
 		if q.Delimiter != "" {
 			if before, _, found := strings.Cut(key[len(q.Prefix):], q.Delimiter); found {
 				common := q.Prefix + before + q.Delimiter
-				if !seen[common] {
+				if !seen[common] && common != q.StartAfter {
 					seen[common] = true
 					all = append(all, listed{key: common, prefix: true})
 				}

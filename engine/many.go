@@ -2,22 +2,23 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"iter"
 )
 
 // GetManyOptions bound what GetMany does at once. Zero values mean the defaults
 // given; nil means them all.
 type GetManyOptions struct {
-	Parallel int   // objects fetched at once; 16
 	Memory   int64 // bytes fetched and not yet consumed, in all; 64 MiB
+	Parallel int   // objects fetched at once; 16, less where Memory does not hold PackMax of each
 }
 
 // GetMany reads many objects, in parallel, and yields them in the order of
 // keys. Each is yielded with its first Memory/Parallel bytes in memory, so most
 // are there whole; the rest is read as it is asked for. An object is the loop's
 // for one turn: GetMany closes it. An error, beside a nil Object, is that of one
-// key, which the *Error names; the loop goes on, unless ctx is done. keys is
-// drawn from by the loop's goroutine.
+// key, which the *Error names, and the loop goes on; only when ctx is done its
+// error is the last. keys is drawn from by the loop's goroutine.
 func (b *Bucket) GetMany(ctx context.Context, keys iter.Seq[string], opts *GetManyOptions) iter.Seq2[*Object, error] {
 	var o GetManyOptions
 	if opts != nil {
@@ -29,18 +30,25 @@ func (b *Bucket) GetMany(ctx context.Context, keys iter.Seq[string], opts *GetMa
 	if o.Memory <= 0 {
 		o.Memory = 64 << 20
 	}
+	o.Parallel = int(min(int64(o.Parallel), max(1, o.Memory/PackMax))) // packed objects are read whole
 	return func(yield func(*Object, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		defer cancel() // ends the fetches that are under way when the loop is left
+		defer cancel()
 		fetch := func(key string) (*Object, error) { return b.fetch(ctx, key, o.Memory/int64(o.Parallel)) }
 		for obj, err := range ordered(keys, o.Parallel, fetch, closeObject) {
 			more := yield(obj, err)
 			closeObject(obj)
-			if !more || ctx.Err() != nil {
+			if !more || endedBy(ctx, err) {
+				cancel() // before ordered waits for the fetches that are under way
 				return
 			}
 		}
 	}
+}
+
+// endedBy reports whether err says that ctx is done.
+func endedBy(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && errors.Is(err, ctx.Err())
 }
 
 func closeObject(o *Object) {
@@ -64,12 +72,13 @@ func (b *Bucket) fetch(ctx context.Context, key string, n int64) (*Object, error
 
 // HeadMany describes the current versions of many keys, in the order of keys,
 // looking some of them up at once. An error, beside a nil ObjectInfo, is that of
-// one key, which the *Error names; the loop goes on, unless ctx is done.
+// one key, which the *Error names, and the loop goes on; only when ctx is done
+// its error is the last.
 func (b *Bucket) HeadMany(ctx context.Context, keys iter.Seq[string]) iter.Seq2[*ObjectInfo, error] {
 	return func(yield func(*ObjectInfo, error) bool) {
 		head := func(key string) (*ObjectInfo, error) { return b.Head(ctx, key, nil) }
 		for info, err := range ordered(keys, headsAtOnce, head, nil) {
-			if !yield(info, err) || ctx.Err() != nil {
+			if !yield(info, err) || endedBy(ctx, err) {
 				return
 			}
 		}

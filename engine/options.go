@@ -72,6 +72,7 @@ type Options struct {
 	CheckInterval time.Duration
 
 	plainIndex bool // tests: the in-memory twin of the index
+	chunk      int  // tests: keys that one batch of a large transaction changes
 }
 
 // PackMax is the largest object that is packed whole into the log's groups and
