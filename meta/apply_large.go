@@ -24,7 +24,7 @@ const (
 	DefaultChunk = 10_000
 	// chunkBytes ends a chunk of long keys earlier: an index holds a few
 	// batches in memory.
-	chunkBytes = 4 << 20
+	chunkBytes = 2 << 20
 )
 
 // Deleted counts what a large transaction deleted.

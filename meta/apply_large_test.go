@@ -262,23 +262,71 @@ func TestLargeRefused(t *testing.T) {
 	require.ErrorIs(t, err, ErrEntry)
 }
 
-// TestLargeBytes: long keys make batches of fewer.
-func TestLargeBytes(t *testing.T) {
-	x, s := NewMemory(), NewState()
+// longKeys is an index of n objects with keys of 1024 bytes, and the group that
+// deletes them.
+func longKeys(t testing.TB, x Index, n int) (*State, *Group, *Record, Position) {
+	s := NewState()
 	recs := []Record{{Kind: KindCreateBucket, Name: "one"}}
-	for i := range 6000 {
+	for i := range n {
 		recs = append(recs, put(1, fmt.Sprintf("%01024d", i), 1))
 	}
 	require.NoError(t, applyTo(s, x, groupOf(1, recs, 100), recs))
 	g := groupOf(uint64(len(recs))+1, recs[:1], 0)
-	before := x.Metrics().Applied
+	return s, g, &Record{Kind: KindDeletePrefix, Bucket: 1}, Position{Seq: g.Last, Hash: g.Hash}
+}
+
+// TestLargeBytes: long keys make batches of fewer, also larger than a memtable;
+// what Pebble holds back of them is bounded, and a crash behind any leaves what
+// goes on to the same end.
+func TestLargeBytes(t *testing.T) {
+	const n = 4000
+	twin := NewMemory()
+	s, g, rec, pos := longKeys(t, twin, n)
+	before := twin.Metrics().Applied
 	largest := 0
-	got, err := s.ApplyLarge(&largestBatch{x, &largest}, NewBatch(), g, &Record{Kind: KindDeletePrefix, Bucket: 1}, Position{Seq: g.Last, Hash: g.Hash}, Large{})
+	got, err := s.ApplyLarge(&largestBatch{twin, &largest}, NewBatch(), g, rec, pos, Large{})
 	require.NoError(t, err)
-	require.Equal(t, Deleted{6000, 6000}, got)
-	require.EqualValues(t, 4, x.Metrics().Applied-before)
+	require.Equal(t, Deleted{n, n}, got)
+	batches := int(twin.Metrics().Applied - before)
+	require.Equal(t, 5, batches)
 	require.Less(t, largest, chunkBytes+8192)
-	require.Empty(t, only(entries(t, x), spaceRef))
+	require.Empty(t, only(entries(t, twin), spaceRef))
+
+	kind := indexKinds()["pebble"] // its memtables have 256 KiB
+	for stop := range batches + 1 {
+		x := kind.open(t)
+		s, _, _, _ := longKeys(t, x, n)
+		require.NoError(t, x.Flush())
+		_, err := s.ApplyLarge(&stoppingIndex{x, stop}, NewBatch(), g, rec, pos, Large{})
+		if stop < batches {
+			require.ErrorIs(t, err, errStopped)
+		} else {
+			require.NoError(t, err)
+		}
+		y := kind.crash(t, x) // what was flushed by itself is left
+		require.NoError(t, x.Close())
+		checkWhole(t, y)
+		if y.Position() != pos {
+			s, err := LoadState(y)
+			require.NoError(t, err)
+			_, err = s.ApplyLarge(y, NewBatch(), g, rec, pos, Large{})
+			require.NoError(t, err)
+		}
+		require.Equal(t, dump(t, twin), dump(t, y))
+		require.NoError(t, y.Close())
+	}
+}
+
+// TestLargeFlushed: the batches of a large transaction count towards a flush,
+// though no sequence comes with them.
+func TestLargeFlushed(t *testing.T) {
+	x := openDir(t, PebbleOptions{InMemory: true, FlushBytes: 1 << 20, MemTableBytes: 32 << 20})
+	s, g, rec, pos := longKeys(t, x, 4000)
+	require.NoError(t, x.Flush())
+	before := x.Metrics().Flushes
+	_, err := s.ApplyLarge(x, NewBatch(), g, rec, pos, Large{})
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, x.Metrics().Flushes-before, int64(3))
 }
 
 type largestBatch struct {

@@ -27,8 +27,9 @@ type PebbleOptions struct {
 	InMemory bool
 	Pool     erasure.PoolID // the pool whose log it follows
 
-	CacheBytes    int64 // block cache; 64 MiB
-	MemTableBytes int64 // one memtable, of at most 4; 16 MiB
+	CacheBytes    int64 // block cache; 64 MiB; below 32 MiB the index saves memory elsewhere too
+	MemTableBytes int64 // one memtable, of at most 4; 16 MiB; at least 64 KiB
+	MaxOpenFiles  int   // files of the index that are kept open; 1000
 
 	// What may be unflushed before a flush is forced: bytes (64 MiB), records
 	// (20,000), groups (1,000), and for how long (60 s).
@@ -56,11 +57,13 @@ func (o *PebbleOptions) fill() error {
 	if o.Dir == "" {
 		return errors.New("index directory is not set")
 	}
-	if o.CacheBytes < 0 || o.MemTableBytes < 0 || o.FlushBytes < 0 || o.FlushRecords < 0 || o.FlushGroups < 0 || o.FlushInterval < 0 {
+	if o.CacheBytes < 0 || o.MemTableBytes < 0 || o.FlushBytes < 0 || o.FlushRecords < 0 || o.FlushGroups < 0 || o.FlushInterval < 0 || o.MaxOpenFiles < 0 {
 		return errors.New("an index limit is negative")
 	}
 	setDefault(&o.CacheBytes, 64<<20)
 	setDefault(&o.MemTableBytes, 16<<20)
+	o.MemTableBytes = max(o.MemTableBytes, 64<<10)
+	setDefault(&o.MaxOpenFiles, 1000)
 	setDefault(&o.FlushBytes, 64<<20)
 	setDefault(&o.FlushRecords, 20_000)
 	setDefault(&o.FlushGroups, 1_000)
@@ -217,6 +220,7 @@ func (x *pebbleIndex) pebbleOptions(fs vfs.FS) *pebble.Options {
 		FormatMajorVersion:          pebble.FormatValueSeparation,
 		MemTableSize:                uint64(x.opts.MemTableBytes),
 		MemTableStopWritesThreshold: 4,
+		MaxOpenFiles:                x.opts.MaxOpenFiles,
 		Logger:                      pebbleLogger{x.opts.Logger, x.fail},
 		EventListener: &pebble.EventListener{
 			BackgroundError: x.backgroundError,
