@@ -192,6 +192,9 @@ func TestFrameGolden(t *testing.T) {
 	copy(frame, data)
 	testKey.SealFrame(frame, len(data), 12<<20)
 	golden(t, "frame_v1.bin", frame)
+	got, err := testKey.OpenFrame(frame, 12<<20)
+	noError(t, err)
+	equal(t, string(data), string(got))
 }
 
 func TestKeyConcurrently(t *testing.T) {

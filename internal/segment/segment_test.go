@@ -185,6 +185,9 @@ func TestGoldenHeader(t *testing.T) {
 	if hex.Dump(page) != string(want) {
 		t.Fatalf("header pages are no longer as in %s:\n%s", path, hex.Dump(page))
 	}
+	got, err := DecodeHeader(page, h.Pool, h.ID, h.Shard)
+	require.NoError(t, err)
+	require.Equal(t, h, got)
 }
 
 func TestFileName(t *testing.T) {
