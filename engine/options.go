@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"reflect"
 	"slices"
 	"time"
@@ -106,39 +107,38 @@ func (o *Options) fill() (*Options, error) {
 			problems = append(problems, err)
 		}
 	}
-	limit := func(name string, p *int64, least, fallback int64) {
+	limit := func(name string, p *int64, least, fallback, most int64) {
 		switch {
 		case *p == 0:
 			*p = fallback
 		case *p < least:
 			problems = append(problems, fmt.Errorf("%s is %d, at least %d is needed", name, *p, least))
+		case *p > most:
+			problems = append(problems, fmt.Errorf("%s is %d, at most %d is possible", name, *p, most))
 		}
 	}
-	count := func(name string, p *int, least, fallback int) {
+	count := func(name string, p *int, least, fallback, most int64) {
 		v := int64(*p)
-		limit(name, &v, int64(least), int64(fallback))
+		limit(name, &v, least, fallback, most)
 		*p = int(v)
 	}
-	limit("MaxObjectSize", &c.MaxObjectSize, 1, 5<<40)
-	count("MaxQueue", &c.MaxQueue, 1, 1024)
-	count("GroupRecords", &c.GroupRecords, 2, 1024)
-	limit("GroupBytes", &c.GroupBytes, PackMax, 4<<20)
-	count("MaxOpenFiles", &c.MaxOpenFiles, 16, 512)
-	count("MaxWindows", &c.MaxWindows, 1, 12)
-	limit("MaxTransactionKeys", &c.MaxTransactionKeys, 1, 1_000_000)
-	limit("ReadAhead", &c.ReadAhead, 64<<10, 4<<20)
-	limit("CacheBytes", &c.CacheBytes, 1<<20, 64<<20)
-	limit("MemTableBytes", &c.MemTableBytes, 256<<10, 16<<20)
-	limit("LogSegmentSize", &c.LogSegmentSize, 64<<10, 64<<20)
-	limit("PayloadSegmentSize", &c.PayloadSegmentSize, 1<<20, 256<<20)
-	limit("LogAhead", &c.LogAhead, 4<<10, 4<<20)
-	limit("PayloadAhead", &c.PayloadAhead, 64<<10, 8<<20)
+	limit("MaxObjectSize", &c.MaxObjectSize, 1, 5<<40, 1<<60)
+	count("MaxQueue", &c.MaxQueue, 1, 1024, 1<<20)
+	count("GroupRecords", &c.GroupRecords, 2, 1024, 1<<20)
+	limit("GroupBytes", &c.GroupBytes, PackMax, 4<<20, 16<<20)
+	count("MaxOpenFiles", &c.MaxOpenFiles, 16, 512, 1<<20)
+	count("MaxWindows", &c.MaxWindows, 1, 12, 1<<16)
+	limit("MaxTransactionKeys", &c.MaxTransactionKeys, 1, 1_000_000, math.MaxInt64)
+	limit("ReadAhead", &c.ReadAhead, 64<<10, 4<<20, 256<<20)
+	limit("CacheBytes", &c.CacheBytes, 1<<20, 64<<20, 1<<40)
+	limit("MemTableBytes", &c.MemTableBytes, 256<<10, 16<<20, 1<<30)
+	limit("LogSegmentSize", &c.LogSegmentSize, 64<<10, 64<<20, 1<<40)
+	limit("PayloadSegmentSize", &c.PayloadSegmentSize, 1<<20, 256<<20, 1<<40)
+	limit("LogAhead", &c.LogAhead, 4<<10, 4<<20, 1<<30)
+	limit("PayloadAhead", &c.PayloadAhead, 64<<10, 8<<20, 1<<30)
 	interval := int64(c.CheckInterval)
-	limit("CheckInterval", &interval, int64(time.Millisecond), int64(time.Second))
+	limit("CheckInterval", &interval, int64(time.Millisecond), int64(time.Second), math.MaxInt64)
 	c.CheckInterval = time.Duration(interval)
-	if c.GroupBytes > 16<<20 {
-		problems = append(problems, fmt.Errorf("GroupBytes is %d, at most %d is possible", c.GroupBytes, 16<<20))
-	}
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
