@@ -18,8 +18,9 @@ type batch struct {
 	s        *Store
 	d        *segment.Descriptor
 	e        erasure.Extent
-	from, to int64 // object bytes
-	row, end int64 // rows [row, end)
+	from, to int64  // object bytes
+	dst      []byte // where they go as they are verified; nil: each hands them out
+	row, end int64  // rows [row, end)
 	runs     [erasure.MaxData + erasure.MaxParity]run
 	shards   [erasure.MaxData]int // whose runs are read
 	rebuilt  []*erasure.Buffer    // of the rows being handed out
@@ -61,7 +62,7 @@ func (b *batch) free() {
 		b.runs[i].buf.Release()
 	}
 	b.dropRebuilt()
-	b.s, b.d, b.e = nil, nil, erasure.Extent{}
+	b.s, b.d, b.e, b.dst = nil, nil, erasure.Extent{}, nil
 	clear(b.runs[:])
 	b.busy.Store(nil)
 	batches.Put(b)
@@ -205,7 +206,18 @@ func (b *batch) readRun(shard int) {
 		}
 		if e := b.open(key, frame, off, b.dataLen(&at, shard)); e != nil {
 			b.spoil(shard, row, off, int64(len(frame)), e)
+			continue
 		}
+		if b.dst != nil && shard < b.d.Geometry.Data {
+			b.deliver(&at, shard, frame) // the tag has just had it in the cache
+		}
+	}
+}
+
+// deliver copies what the batch is about of column c of r to dst.
+func (b *batch) deliver(r *erasure.Row, c int, data []byte) {
+	if lo, hi := b.span(r, c); lo < hi {
+		copy(b.dst[r.Data+int64(c)*int64(r.Column)+lo-b.from:], data[lo:hi])
 	}
 }
 
@@ -255,19 +267,25 @@ func (b *batch) block(shard int, row int64, at *erasure.Row) []byte {
 	return b.frame(shard, at)[:b.dataLen(at, shard)]
 }
 
+// columns returns the verified columns that the batch is about of a row, and
+// whether none is missing.
+func (b *batch) columns(row int64, at *erasure.Row) (columns [erasure.MaxData][]byte, whole bool) {
+	whole = true
+	for c := range at.Columns {
+		if lo, hi := b.span(at, c); lo < hi {
+			columns[c] = b.block(c, row, at)
+			whole = whole && columns[c] != nil
+		}
+	}
+	return columns, whole
+}
+
 // each calls fn with the bytes of the batch, in order, frame by frame,
 // rebuilding those that are missing. The bytes are valid during the call.
 func (b *batch) each(fn func(data []byte) error) error {
 	for row := b.row; row < b.end; row++ {
 		at := b.rowAt(row)
-		var columns [erasure.MaxData][]byte
-		whole := true
-		for c := range at.Columns {
-			if lo, hi := b.span(&at, c); lo < hi {
-				columns[c] = b.block(c, row, &at)
-				whole = whole && columns[c] != nil
-			}
-		}
+		columns, whole := b.columns(row, &at)
 		if !whole {
 			if err := b.rebuild(row, at, columns[:at.Columns]); err != nil {
 				return err
@@ -279,6 +297,25 @@ func (b *batch) each(fn func(data []byte) error) error {
 					return err
 				}
 			}
+		}
+		b.dropRebuilt()
+	}
+	return nil
+}
+
+// patch puts into dst what read found missing, rebuilt.
+func (b *batch) patch() error {
+	for row := b.row; row < b.end; row++ {
+		at := b.rowAt(row)
+		columns, whole := b.columns(row, &at)
+		if whole {
+			continue
+		}
+		if err := b.rebuild(row, at, columns[:at.Columns]); err != nil {
+			return err
+		}
+		for c := range at.Columns {
+			b.deliver(&at, c, columns[c])
 		}
 		b.dropRebuilt()
 	}

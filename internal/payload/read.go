@@ -32,13 +32,10 @@ func (s *Store) ReadAt(ctx context.Context, d *segment.Descriptor, e erasure.Ext
 		}
 		n := min(batchEnd(d.Geometry.Data, e.Length, off, off+int64(len(p)))-off, int64(len(p)))
 		b := s.newBatch(d, e, off, off+n)
+		b.dst = p[:n:n]
 		err := b.read(ctx)
 		if err == nil {
-			to := p[:0]
-			err = b.each(func(data []byte) error {
-				to = append(to, data...) // within p
-				return nil
-			})
+			err = b.patch()
 		}
 		b.free()
 		if err != nil {
