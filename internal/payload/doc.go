@@ -1,9 +1,16 @@
 // Package payload keeps the bytes of striped objects in payload segments.
 //
-// A [Store] has one payload segment open for writing. A [Stream] cuts an object
-// into windows of whole stripe rows, gives each a place in the open segment,
-// which many streams share, and writes it to all shards at once while the
-// caller fills the next. [Store.ReadAt] and [Store.Copy] read back.
+// A [Store] has up to [Config].MaxSegments payload segments open for writing. A
+// [Stream] cuts an object into windows of whole stripe rows, gives each a place
+// in one of them and writes it to all shards at once while the caller fills the
+// next. Streams of one window share a segment and its syncs; a longer one leases
+// a segment until it ends, so that its windows follow each other and make one
+// extent; a huge one gets segments of its own, which are freed by unlinking them.
+// [Store.ReadAt] and [Store.Copy] read back.
+//
+// The shared segment is zero-filled ahead, because blocks that were written
+// before sync faster. The others are reserved instead (disk.Reserve): zeros would
+// double what a large object writes.
 //
 // # Guarantees
 //
@@ -12,6 +19,9 @@
 // an earlier Store is written at all. A shard of which a write, a sync or an
 // extension failed is never synced again: its segment is sealed, and what was
 // not yet durable there is written again into the next one.
+//
+// Segments of a stream's own are removed at once when nothing of them is kept:
+// after [Stream.Abort], a failed [Stream.Finish], [Stream.Discard], [Store.Close].
 //
 // Every byte read was verified by the tag of its frame, or rebuilt from frames
 // that were. A read is whole or an error.
