@@ -246,7 +246,7 @@ func TestReserveOnFullDisk(t *testing.T) {
 	p := memPool(geometries[3], 6)
 	s := p.open(t, roomy, func(c *Config) { c.Prealloc = 8 << 20 })
 	for _, d := range p.disks {
-		d.Unwrap().(*memdisk.Disk).SetCapacity(8<<20 + segment.HeaderSize + 1<<20)
+		d.Unwrap().(*memdisk.Disk).SetCapacity(2 << 20)
 	}
 	o, err := putHinted(s, content(1, 3<<20), 100_000, 3<<20)
 	require.NoError(t, err)
