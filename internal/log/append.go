@@ -147,20 +147,12 @@ func (l *Log) appendTo(t *tail, h *header, records []byte, payload [][]byte) []d
 			return []diskError{{w.disks[i], err}}
 		}
 	}
-	l.fill(t, h, records, items)
-	defer w.release()
 	for i := range h.parts {
 		t.files[h.parts[i].shard].pos = h.end(i) // consumed, whatever comes of the write (rule 3)
 	}
-	failed := eachShard(len(h.parts), func(i int) error {
-		f := t.files[h.parts[i].shard]
-		if _, err := f.file.WriteAt(w.bufs[i].B, h.parts[i].start); err != nil {
-			return err
-		}
-		l.metrics.written.Add(int64(len(w.bufs[i].B)))
-		l.metrics.syncs.Add(1)
-		return f.sync()
-	}, w.disks)
+	defer w.release()
+	l.fill(t, h, records, items, bulk)
+	failed := l.writeParts(t, h)
 	t.spoiled = len(failed) > 0
 	return failed
 }

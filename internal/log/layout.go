@@ -16,14 +16,18 @@ type layout struct {
 	bufs   []*erasure.Buffer // by part: header, records, block, zeros to the boundary
 	blocks [][]byte          // in bufs
 	errs   []error           // by part
+	waits  []func() error    // by part: for its sync
+	heads  []int64           // by part: what of it is still to be written, from the start
+	bodies sync.WaitGroup    // writes of the rest
 }
 
 // reset makes room for n parts.
 func (w *layout) reset(n int) {
 	if cap(w.parts) < n {
-		*w = layout{make([]part, n), make([]disk.ID, n), make([]*erasure.Buffer, n), make([][]byte, n), make([]error, n)}
+		w.parts, w.disks, w.bufs = make([]part, n), make([]disk.ID, n), make([]*erasure.Buffer, n)
+		w.blocks, w.errs, w.waits, w.heads = make([][]byte, n), make([]error, n), make([]func() error, n), make([]int64, n)
 	}
-	w.parts, w.disks, w.bufs, w.blocks, w.errs = w.parts[:n], w.disks[:n], w.bufs[:n], w.blocks[:n], w.errs[:n]
+	w.parts, w.disks, w.bufs, w.blocks, w.errs, w.waits, w.heads = w.parts[:n], w.disks[:n], w.bufs[:n], w.blocks[:n], w.errs[:n], w.waits[:n], w.heads[:n]
 	clear(w.parts)
 	clear(w.errs)
 }
@@ -71,15 +75,29 @@ func (h *header) bulk() bool {
 }
 
 // fill lays out the bytes of the group that place has placed: the blocks, their
-// parity, their tags and, when all of these are known, the headers.
-func (l *Log) fill(t *tail, h *header, records []byte, items [][][]byte) {
+// parity, their tags and, when all of these are known, the headers. With early
+// set, writing begins meanwhile: of each part all but the pages before the first
+// that has nothing but the block.
+func (l *Log) fill(t *tail, h *header, records []byte, items [][][]byte, early bool) {
 	w := &l.layout
 	total := 0
 	for i := range h.parts {
 		w.bufs[i] = erasure.GetBuffer(int(h.end(i) - h.parts[i].start))
 		at := h.blockAt(i) - h.parts[i].start
 		w.blocks[i] = w.bufs[i].B[at : at+h.parts[i].length]
+		w.heads[i] = int64(len(w.bufs[i].B))
 		total += len(w.bufs[i].B)
+	}
+	body := func(i int) {
+		from, whole := erasure.AlignUp(h.blockAt(i))-h.parts[i].start, w.heads[i]
+		if !early || from >= whole {
+			return
+		}
+		w.heads[i] = from
+		w.bodies.Go(func() {
+			f := t.files[h.parts[i].shard].file
+			_, w.errs[i] = f.WriteAt(w.bufs[i].B[from:whole], h.parts[i].start+from)
+		})
 	}
 	workers := 1
 	if total >= parallelBytes {
@@ -98,6 +116,7 @@ func (l *Log) fill(t *tail, h *header, records []byte, items [][][]byte) {
 		for _, p := range items[i] {
 			at += copy(block[at:], p)
 		}
+		body(i)
 	})
 	tag := func(i int) {
 		p := &h.parts[i]
@@ -109,6 +128,9 @@ func (l *Log) fill(t *tail, h *header, records []byte, items [][][]byte) {
 			return
 		}
 		l.encode(w.blocks[:h.data], w.blocks[h.data:]) // takes longest, so first
+		for j := h.data; j < len(h.parts); j++ {
+			body(j)
+		}
 	})
 	parallel(workers, h.parity, func(i int) { tag(h.data + i) })
 	for i := range h.parts {
@@ -129,6 +151,47 @@ func (l *Log) encode(blocks, parity [][]byte) {
 		panic("log: stripe of the log's own making does not encode: " + err.Error())
 	}
 }
+
+// writeParts writes what fill has not and makes the parts durable, each on its
+// disk. All are written before any is waited for, and all syncs are begun
+// together.
+func (l *Log) writeParts(t *tail, h *header) []diskError {
+	w := &l.layout
+	w.bodies.Wait()
+	workers := 1
+	if h.end(0)-h.parts[0].start >= apartBytes {
+		workers = len(h.parts)
+	}
+	parallel(workers, len(h.parts), func(i int) {
+		if w.errs[i] == nil {
+			f := t.files[h.parts[i].shard].file
+			_, w.errs[i] = f.WriteAt(w.bufs[i].B[:w.heads[i]], h.parts[i].start)
+		}
+	})
+	for i := range h.parts {
+		if w.errs[i] == nil {
+			l.metrics.written.Add(int64(len(w.bufs[i].B)))
+			l.metrics.syncs.Add(1)
+			w.waits[i] = startSync(t.files[h.parts[i].shard].file)
+		}
+	}
+	var failed []diskError
+	for i := range h.parts {
+		if w.errs[i] == nil {
+			w.errs[i] = t.files[h.parts[i].shard].synced(w.waits[i]())
+			w.waits[i] = nil
+		}
+		if w.errs[i] != nil {
+			failed = append(failed, diskError{w.disks[i], w.errs[i]})
+		}
+	}
+	return failed
+}
+
+// apartBytes is the size of a part from which each is written by a goroutine of
+// its own: a small write is a copy to the page cache, over sooner than a
+// goroutine begins.
+const apartBytes = 128 << 10
 
 // parallelBytes is the size from which a group is laid out on all cores: below
 // it, waking them takes about as long.

@@ -142,11 +142,21 @@ const bulkPart = 256 << 10
 // one system call whatever the size.
 const bulkAhead = 4
 
-// sync makes what was written durable. A zero-fill that ran meanwhile has its own
-// sync of the same file, and the kernel reports a failed write-back to one of
-// the two only: its outcome counts as well.
-func (f *shardFile) sync() error {
-	if err := f.file.Sync(); err != nil {
+// startSync begins a sync of f; wait returns its outcome.
+func startSync(f disk.File) (wait func() error) {
+	done := make(chan error, 1)
+	go func() { done <- f.Sync() }()
+	return func() error { return <-done }
+}
+
+// sync makes what was written durable.
+func (f *shardFile) sync() error { return f.synced(f.file.Sync()) }
+
+// synced is the outcome of a sync that has ended with err. A zero-fill that ran
+// meanwhile has its own sync of the same file, and the kernel reports a failed
+// write-back to one of the two only: its outcome counts as well.
+func (f *shardFile) synced(err error) error {
+	if err != nil {
 		return err
 	}
 	f.mu.Lock()
