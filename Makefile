@@ -5,9 +5,11 @@ SHELL := bash
 PKG ?= ./...
 FUZZTIME ?= 30s
 HISTORIES ?= 1000000
+SCRIPTS ?= 100000
+FROM ?= 1000000
 COUNT ?= 10
 
-.PHONY: test race model fuzz crash big lint ci bench results help
+.PHONY: test race model fuzz scripts crash big lint api ci bench results help
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -26,9 +28,12 @@ fuzz: ## every fuzz target for FUZZTIME
 		names=$$(go test -list '^Fuzz' $$pkg); \
 		for name in $$names; do case $$name in Fuzz*) \
 			echo "== $$pkg $$name"; \
-			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$pkg;; \
+			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg;; \
 		esac; done; \
 	done
+
+scripts: ## SCRIPTS random scripts against the twin, from number FROM on
+	go test ./fuzz -run TestScripts -count=1 -v -timeout 0 -scripts $(SCRIPTS) -from $(FROM)
 
 crash: ## crash tests, afresh
 	go test -run Crash -count=1 -timeout 30m $(PKG)
@@ -40,6 +45,9 @@ lint: ## gofmt, vet, staticcheck
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "not formatted:"; echo "$$files"; exit 1; fi
 	go vet ./...
 	go tool -modfile=tools/go.mod staticcheck ./...
+
+api: ## record the public API as it is now (tools/api/baseline)
+	go -C tools run ./api -write
 
 ci: ## what .ci/run does
 	.ci/run

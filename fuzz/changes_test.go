@@ -122,6 +122,7 @@ func (s *script) putting(size int) (m mutation, name, key string, v *value, opts
 			return refuse(w)
 		},
 		apply: func(w twin) { w[name].keys[key] = v },
+		wrong: wrong,
 	}
 	return m, name, key, v, opts
 }

@@ -97,6 +97,9 @@ func (s *script) write() error {
 		}
 		return fmt.Errorf("%s: %w", m.text, err)
 	}
+	if m.wrong != nil { // which is found before the bucket is looked at again
+		m.want = func(twin) error { return m.wrong }
+	}
 	s.writing = append(s.writing, writing{m, w, v})
 	return nil
 }

@@ -74,6 +74,7 @@ type mutation struct {
 	text  string
 	want  func(twin) error // what it must fail with; nil: it must succeed
 	apply func(twin)       // what it does if so
+	wrong error            // want, where the content is not as announced
 	// certain marks one among mutations in doubt that is known to have happened.
 	certain bool
 }

@@ -70,6 +70,7 @@ var owners = []owner{
 	// As modules: they belong to test files.
 	{"github.com/stretchr/testify", []string{"disk/disktest", "meta/metatest"}, "for tests"},
 	{"go.uber.org/goleak", []string{"disk/disktest", "meta/metatest"}, "for tests"},
+	{"github.com/anishathalye/porcupine", nil, "for tests"},
 	{"pgregory.net/rapid", []string{"disk/disktest", "meta/metatest"}, "for tests"},
 }
 
