@@ -76,6 +76,7 @@ func TestDirect(t *testing.T) {
 		require.True(t, write(p[:page-1], 8*page), "length")
 		require.True(t, write(p[1:page+1], 16*page), "address")
 		require.True(t, write(p[:page], 24*page+512), "offset")
+		require.Equal(t, off, write(p[:page], 28*page), "the next one again")
 		require.NoError(t, f.Extend(80*page))
 		require.True(t, write(p[:page], 32*page), "after Extend")
 		got := make([]byte, 3*page)
