@@ -201,6 +201,7 @@ func testSnapshots(t *testing.T, x Index) {
 	first := dump(t, x)
 	s, err := x.Snapshot()
 	require.NoError(t, err)
+	defer func(s Snapshot) { _ = s.Close() }(s) // or the readers of a failed test go on
 	var readers sync.WaitGroup
 	for range 2 {
 		readers.Go(func() {

@@ -4,13 +4,14 @@
 //
 // A [Record] is one mutation. [State.Apply] turns the records of a [Group] into
 // changes of an [Index], as a function of the records and of what was there
-// before. Everything in an index comes about in this way, so an index is a cache
+// before; [State.ApplyLarge] does so for one whose effect is on any number of keys. Everything in an index comes about in this way, so an index is a cache
 // of the log: it can be thrown away and built again.
 //
 // # Guarantees
 //
 // An index is at each moment exactly the state at its [Position], also after a
-// crash, which may set it back to an earlier one. It never writes a WAL and never
+// crash, which may set it back to an earlier one. The one exception names itself:
+// a large transaction that is in it in part, see [Pending]. It never writes a WAL and never
 // syncs for an Apply. After the first error of its file system, or the first
 // rot that it meets, it fails for good: every call returns [ErrIndexFailed],
 // nothing more is written, and the host process lives on.

@@ -2,6 +2,7 @@ package meta
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -32,6 +33,23 @@ func TestSettings(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, empty.Tags)
 	require.Empty(t, empty.Documents)
+}
+
+func TestSettingsGolden(t *testing.T) {
+	var lines []string
+	for name, s := range map[string]*Settings{
+		"all":  {Tags: map[string]string{"team": "vision", "a": ""}, Documents: map[string][]byte{"rules": {0, 1, 255}, "empty": nil}},
+		"none": {Tags: map[string]string{}, Documents: map[string][]byte{}},
+	} {
+		b, err := AppendSettings(nil, s)
+		require.NoError(t, err)
+		lines = append(lines, hexLine(name, b))
+		back, err := DecodeSettings(b)
+		require.NoError(t, err)
+		require.Equal(t, s, back)
+	}
+	slices.Sort(lines)
+	golden(t, "settings.golden", lines)
 }
 
 func TestSettingsLimits(t *testing.T) {
