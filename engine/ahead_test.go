@@ -163,7 +163,7 @@ func TestWriteToShort(t *testing.T) {
 // lies on a rotten frame is an error, as often as it is tried, and does not move
 // the reader.
 func TestReadAroundABadPlace(t *testing.T) {
-	const k, m, size = 2, 1, 1_500_000
+	const k, m, size = 2, 1, 700_000
 	w := newWorld(t, k, m, 91)
 	w.opts.ReadAhead = 256 << 10
 	e := w.open()
@@ -176,13 +176,13 @@ func TestReadAroundABadPlace(t *testing.T) {
 	x := o.version.Extents[0]
 	d, err := e.descriptor(x.Segment)
 	require.NoError(t, err)
-	row := erasure.RowAt(k, x.Length, 5)
+	row := erasure.RowAt(k, x.Length, 2)
 	for shard := range m + 1 { // both data columns
 		w.rot(place{w.names[d.Disks[shard].String()], segment.FileName(d.ID, shard), x.Offset + row.Offset, x.Offset + row.Offset + 1000}, 77)
 	}
 	from, to := row.Data, row.Data+int64(row.Length)
 	require.Less(t, to, int64(size))
-	for _, piece := range []int{1000, 4096, 60_000, 300_000} {
+	for _, piece := range []int{3000, 60_000, 300_000} {
 		o := mustGet(t, b, "key", nil)
 		buf := make([]byte, piece)
 		pos := int64(0)
@@ -217,9 +217,10 @@ func TestReadAroundABadPlace(t *testing.T) {
 	for o, err := range b.GetMany(t.Context(), slices.Values([]string{"key"}), &GetManyOptions{Memory: 64 << 10}) {
 		require.NoError(t, err)
 		var got bytes.Buffer
-		_, err = io.CopyBuffer(struct{ io.Writer }{&got}, bounded{o}, make([]byte, 100))
+		_, err = io.CopyBuffer(struct{ io.Writer }{&got}, bounded{o}, make([]byte, 5000))
 		require.ErrorIs(t, err, ErrCorrupt)
-		require.True(t, bytes.Equal(p[:from-from%100], got.Bytes()[:from-from%100]))
+		require.Greater(t, int64(got.Len()), from-5000)
+		require.True(t, bytes.Equal(p[:got.Len()], got.Bytes()))
 	}
 	for o, err := range b.GetMany(t.Context(), slices.Values([]string{"key"}), nil) {
 		require.Nil(t, o)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -250,9 +251,9 @@ func TestPrefixHidden(t *testing.T) {
 		var put *Pending
 		var wg sync.WaitGroup
 		var deleteErr, tagsErr, onlyErr error
-		batches := 0
+		var batches atomic.Int64
 		e.index = &watchedIndex{Index: e.index, after: func(i int) {
-			batches = i
+			batches.Store(int64(i))
 			if i > (n+1)/3 {
 				return // the last one, and what comes after
 			}
@@ -282,7 +283,7 @@ func TestPrefixHidden(t *testing.T) {
 		}}
 		res, err := b.DeletePrefix(t.Context(), "p")
 		require.NoError(t, err)
-		require.GreaterOrEqual(t, batches, (n+1)/3)
+		require.GreaterOrEqual(t, batches.Load(), int64((n+1)/3))
 		require.Equal(t, &DeletePrefixResult{Objects: n + 1, Bytes: 4*n + 300<<10}, res)
 		_, err = put.Wait(t.Context())
 		require.NoError(t, err)

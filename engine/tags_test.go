@@ -26,7 +26,7 @@ func TestTags(t *testing.T) {
 		r.opts.Clock = func() time.Time { return now }
 		e := r.open()
 		b := bucketOf(t, e, "bucket")
-		sizes := map[string]int{"empty": 0, "packed": 3000, "striped": 2 << 20}
+		sizes := map[string]int{"empty": 0, "packed": 3000, "striped": 300 << 10}
 		made := map[string]*ObjectInfo{}
 		extents := 0
 		for key, size := range sizes {

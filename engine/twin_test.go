@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"testing"
@@ -242,28 +243,37 @@ func TestCrashBetweenBatches(t *testing.T) {
 	putKeys(t, b, []string{"o", "q"})
 	_, err := b.PutBytes(t.Context(), "p/large", content(1, 100<<10), nil)
 	require.NoError(t, err)
-	image := func(i int) string { return fmt.Sprintf("%s/%d", dir, i) }
-	batches := 0
-	index := e.index
-	e.index = &watchedIndex{Index: index, after: func(i int) {
-		batches = i
-		if err := index.Flush(); err != nil {
-			t.Error(err)
-		}
-		if err := os.CopyFS(image(i), os.DirFS(w.opts.IndexDir)); err != nil {
-			t.Error(err)
-		}
-	}}
-	_, err = b.DeletePrefix(t.Context(), "p/")
-	require.NoError(t, err)
-	require.Equal(t, 5, batches)
-	w.restart()
-	images := w.images()
-	_ = e.Close()
+	require.NoError(t, e.Close())
+	before := w.images()
+	copyDir(t, w.opts.IndexDir, filepath.Join(dir, "before"))
+	const batches = 5
 	for i := range batches + 1 {
+		w.putBack(before)
+		copyDir(t, filepath.Join(dir, "before"), w.opts.IndexDir)
+		e := w.open()
+		index := e.index
+		e.index = &watchedIndex{Index: index, after: func(n int) {
+			if n > batches {
+				t.Errorf("batch %d", n)
+			}
+			if n == i {
+				if err := index.Freeze(); err != nil { // this is what will be found
+					t.Error(err)
+				}
+			}
+		}}
+		_, err := e.Bucket("bucket").DeletePrefix(t.Context(), "p/")
+		require.NoError(t, err)
+		w.restart()
+		_ = e.Close()
+		images, after := w.images(), filepath.Join(dir, fmt.Sprint(i))
+		if i == 0 {
+			require.NoError(t, os.RemoveAll(w.opts.IndexDir))
+		}
+		copyDir(t, w.opts.IndexDir, after)
 		for _, absent := range [][]int{nil, {1}} {
 			w.putBack(images)
-			copyDir(t, image(i), w.opts.IndexDir) // 0: none
+			copyDir(t, after, w.opts.IndexDir)
 			e := w.open(absent...)
 			b := e.Bucket("bucket")
 			if i > 0 {
