@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/cairnstore/cairn/engine"
@@ -19,8 +20,10 @@ func (s *script) once() error {
 		return s.put(s.largeSize())
 	case op < 25:
 		return s.delete()
-	case op < 28:
+	case op < 27:
 		return s.look()
+	case op < 28:
+		return s.lookMany()
 	case op < 31:
 		return s.readRange()
 	case op < 34:
@@ -161,6 +164,58 @@ func (s *script) look() error {
 		return nil
 	}
 	return s.read(compareObject(s.e.Bucket(bucket), key, s.twin.at(bucket, key)))
+}
+
+// lookMany reads and looks up some keys at once, also twice and such as are not
+// there.
+func (s *script) lookMany() error {
+	ctx := context.Background()
+	name := s.bucket()
+	keys := make([]string, 1+s.tape.n(12))
+	for i := range keys {
+		keys[i] = s.key()
+	}
+	opts := &engine.GetManyOptions{Parallel: 1 + s.tape.n(4), Memory: 1 << (10 + s.tape.n(10))}
+	s.say("read %d keys of %s at once: %.10q", len(keys), name, keys)
+	// The nth answer, of which all but absent keys and buckets are checked by is.
+	check := func(n int, err error, is func(v *value) error) error {
+		switch v := s.twin.at(name, keys[n]); {
+		case s.twin[name] == nil && errors.Is(err, engine.ErrNoBucket):
+		case s.twin[name] != nil && v == nil && errors.Is(err, engine.ErrNotFound):
+		case err != nil || v == nil:
+			if err := s.read(err); err != nil || v == nil {
+				return fmt.Errorf("key %d of many, %.20q, which is there (%v): %w", n, keys[n], v != nil, err)
+			}
+		default:
+			return is(v)
+		}
+		return nil
+	}
+	n := 0
+	for o, err := range s.e.Bucket(name).GetMany(ctx, slices.Values(keys), opts) {
+		fault := check(n, err, func(v *value) error {
+			p, err := io.ReadAll(o)
+			if err == nil && !bytes.Equal(p, v.data) {
+				return fmt.Errorf("key %d of many, %.20q: other bytes, %d of them instead of %d", n, keys[n], len(p), len(v.data))
+			}
+			return errors.Join(s.read(err), v.is(o.Info()))
+		})
+		if fault != nil {
+			return fault
+		}
+		n++
+	}
+	m := 0
+	for info, err := range s.e.Bucket(name).HeadMany(ctx, slices.Values(keys)) {
+		if fault := check(m, err, func(v *value) error { return v.is(info) }); fault != nil {
+			return fault
+		}
+		m++
+	}
+	if n != len(keys) || m != len(keys) {
+		return fmt.Errorf("%d and %d answers for %d keys", n, m, len(keys))
+	}
+	return nil
 }
 
 func (s *script) readRange() error {

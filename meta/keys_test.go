@@ -142,19 +142,3 @@ func TestSuccessor(t *testing.T) {
 		}
 	}
 }
-
-func FuzzDecodeKey(f *testing.F) {
-	for _, k := range sampleKeys() {
-		f.Add(k)
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		again, err := decodeAnyKey(b)
-		if err != nil {
-			if !errors.Is(err, ErrEntry) {
-				t.Fatalf("untyped error %v", err)
-			}
-		} else if !bytes.Equal(again, b) {
-			t.Fatalf("%x encodes to %x", b, again)
-		}
-	})
-}

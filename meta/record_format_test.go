@@ -208,37 +208,3 @@ func TestMetadata(t *testing.T) {
 		}
 	}
 }
-
-func FuzzDecodeRecord(f *testing.F) {
-	for _, r := range sampleRecords() {
-		f.Add(r.Append(nil))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		r, n, err := DecodeRecord(b)
-		if err != nil {
-			if !errors.Is(err, ErrRecord) && !errors.Is(err, ErrFormat) {
-				t.Fatalf("untyped error %v", err)
-			}
-			return
-		}
-		if again := r.Append(nil); !bytes.Equal(again, b[:n]) {
-			t.Fatalf("%x encodes to %x", b[:n], again)
-		}
-	})
-}
-
-func FuzzDecodeMetadata(f *testing.F) {
-	f.Add(sampleObject().Metadata)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := DecodeMetadata(b)
-		if err != nil {
-			if !errors.Is(err, ErrMetadata) {
-				t.Fatalf("untyped error %v", err)
-			}
-			return
-		}
-		if again, err := AppendMetadata(nil, m); err != nil || !bytes.Equal(again, b) {
-			t.Fatalf("%x encodes to %x, %v", b, again, err)
-		}
-	})
-}

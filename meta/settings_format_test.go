@@ -77,19 +77,3 @@ func TestSettingsLimits(t *testing.T) {
 	_, err = AppendSettings(nil, &Settings{Tags: tags})
 	require.ErrorIs(t, err, ErrTags)
 }
-
-func FuzzDecodeSettings(f *testing.F) {
-	b, _ := AppendSettings(nil, &Settings{Tags: map[string]string{"a": "b"}, Documents: map[string][]byte{"c": []byte("d")}})
-	f.Add(b)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := DecodeSettings(b)
-		if err != nil {
-			return
-		}
-		again, err := AppendSettings(nil, s)
-		require.NoError(t, err)
-		got, err := DecodeSettings(again)
-		require.NoError(t, err)
-		require.Equal(t, s, got)
-	})
-}

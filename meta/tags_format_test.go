@@ -1,7 +1,6 @@
 package meta
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -89,20 +88,4 @@ func TestCheckHeaders(t *testing.T) {
 	if err := CheckETag(strings.Repeat("x", MaxETag+1)); !errors.Is(err, ErrMetadata) {
 		t.Errorf("a long entity tag: %v", err)
 	}
-}
-
-func FuzzDecodeTags(f *testing.F) {
-	f.Add(taggedObject().Tags)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := DecodeTags(b)
-		if err != nil {
-			if !errors.Is(err, ErrTags) {
-				t.Fatalf("untyped error %v", err)
-			}
-			return
-		}
-		if again, err := AppendTags(nil, m); err != nil || !bytes.Equal(again, b) {
-			t.Fatalf("%x encodes to %x, %v", b, again, err)
-		}
-	})
 }
