@@ -25,6 +25,19 @@ type Conditions struct {
 	IfModified  time.Time // when it was committed, compared by the second, as in S3
 }
 
+// clone returns a copy that shares nothing with c.
+func (c *Conditions) clone() *Conditions {
+	if c == nil {
+		return nil
+	}
+	o := *c
+	if c.IfSize != nil {
+		size := *c.IfSize
+		o.IfSize = &size
+	}
+	return &o
+}
+
 // compile checks the conditions' own form.
 func (c *Conditions) compile() error {
 	if c == nil || c.IfVersion == "" {

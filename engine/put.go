@@ -95,7 +95,8 @@ type Pending struct {
 // PutAsync stores p as the current version of key, like PutBytes, and returns
 // when its turn is settled, before it is durable: so one goroutine can have
 // many puts on their way, which share fdatasyncs. Puts of one key take effect
-// in the order of their calls. p must not change until Wait has returned.
+// in the order of their calls. p must not change until Wait has returned; opts
+// may.
 //
 // At most Options.MaxQueue mutations are on their way; then PutAsync waits, or
 // fails with ErrBusy. Objects larger than PackMax are streamed to the disks
@@ -141,7 +142,8 @@ type Writer struct {
 // Create begins an object, which becomes the current version of key with
 // Commit. Until then nobody sees it, and it leaves nothing if it is not
 // committed. Commit or Abort must be called; ctx ends the writer's waits, not the
-// writer. It counts as a mutation that is under way (Options.MaxQueue).
+// writer. It counts as a mutation that is under way (Options.MaxQueue). Nothing of
+// opts is kept.
 func (b *Bucket) Create(ctx context.Context, key string, opts *PutOptions) (*Writer, error) {
 	bucket, err := b.open(ctx, "put", key)
 	if err != nil {

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -19,9 +18,11 @@ import (
 type upload struct {
 	b      *Bucket
 	ctx    context.Context // of the stream
-	opts   *PutOptions
 	q      request
 	object meta.Object
+	size   int64 // that is expected; -1: any
+	want   *Hash // that is expected; nil: any
+	noHash bool
 
 	small *erasure.Buffer // what there is, while that is at most PackMax; len(B) is how much
 	// borrowed is the whole object, the caller's bytes, instead of small.
@@ -37,7 +38,8 @@ type upload struct {
 }
 
 // upload admits a put: it checks all that can be checked before the bytes come.
-// close must be called, unless the request was sent.
+// It keeps nothing of opts, which the caller may use for the next put while this
+// one is on its way. close must be called, unless the request was sent.
 func (b *Bucket) upload(ctx context.Context, bucket meta.Bucket, key string, opts *PutOptions) (*upload, error) {
 	if err := meta.CheckKey(key); err != nil {
 		return nil, err
@@ -45,7 +47,7 @@ func (b *Bucket) upload(ctx context.Context, bucket meta.Bucket, key string, opt
 	if opts == nil {
 		opts = &PutOptions{}
 	}
-	u := &upload{b: b, ctx: ctx, opts: opts}
+	u := &upload{b: b, ctx: ctx, size: -1, noHash: opts.NoHash}
 	o := &u.object
 	o.HasHash, o.ETag, o.Headers = true, opts.ETag, meta.Headers(opts.Headers)
 	var err error
@@ -68,15 +70,20 @@ func (b *Bucket) upload(ctx context.Context, bucket meta.Bucket, key string, opt
 		if *opts.Size < 0 {
 			return nil, fmt.Errorf("%w: %d bytes expected", ErrSize, *opts.Size)
 		}
-		if err := u.fits(*opts.Size); err != nil {
+		u.size = *opts.Size
+		if err := u.fits(u.size); err != nil {
 			return nil, err
 		}
+	}
+	if opts.Hash != nil {
+		hash := *opts.Hash
+		u.want = &hash
 	}
 	if err := b.e.writable(); err != nil {
 		return nil, err
 	}
 	u.q.record = meta.Record{Kind: meta.KindPut, Bucket: bucket.ID, Key: key, Object: o}
-	u.q.cond = opts.If
+	u.q.cond = opts.If.clone()
 	if err := b.e.slot(ctx); err != nil {
 		return nil, err
 	}
@@ -89,16 +96,16 @@ func (u *upload) fits(size int64) error {
 	if size > u.b.e.opts.MaxObjectSize {
 		return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, u.b.e.opts.MaxObjectSize)
 	}
-	if u.opts.Size != nil && size > *u.opts.Size {
-		return fmt.Errorf("%w: more than the %d bytes expected", ErrSize, *u.opts.Size)
+	if u.size >= 0 && size > u.size {
+		return fmt.Errorf("%w: more than the %d bytes expected", ErrSize, u.size)
 	}
 	return nil
 }
 
 // hint returns how long the object will be, 0 if that is not known.
 func (u *upload) hint(r io.Reader) int64 {
-	if u.opts.Size != nil {
-		return *u.opts.Size
+	if u.size >= 0 {
+		return u.size
 	}
 	if l, ok := r.(interface{ Len() int }); ok { // bytes.Reader, strings.Reader ...
 		return int64(l.Len())
@@ -222,20 +229,20 @@ func (u *upload) write(p []byte) error {
 // begin turns to streaming and hands over what was gathered.
 func (u *upload) begin(hint int64) error {
 	e := u.b.e
-	if u.opts.If != nil {
+	if u.q.cond != nil {
 		// The commit decides; this only saves a stream that cannot succeed.
 		if err := e.look(&u.q); err != nil {
 			return err
 		}
-		if err := u.opts.If.check(u.q.prev); err != nil {
+		if err := u.q.cond.check(u.q.prev); err != nil {
 			return err
 		}
 	}
 	var err error
-	if u.stream, err = e.payload.NewStream(u.ctx, payload.StreamOptions{SizeHint: hint}); err != nil {
+	if u.stream, err = e.payload.NewStream(u.ctx, payload.StreamOptions{SizeHint: hint, NoWait: e.opts.FailWhenBusy}); err != nil {
 		return err
 	}
-	if !u.opts.NoHash || u.opts.Hash != nil {
+	if !u.noHash || u.want != nil {
 		u.hash = hashers.Get().(*blake3.Hasher)
 		u.hash.Reset()
 	}
@@ -278,11 +285,11 @@ func (u *upload) finish() error {
 	} else if o.HasHash = u.hash != nil; o.HasHash {
 		u.hash.Sum(o.Hash[:0])
 	}
-	if want := u.opts.Size; want != nil && *want != o.Size {
-		return fmt.Errorf("%w: %d bytes, %d expected", ErrSize, o.Size, *want)
+	if u.size >= 0 && u.size != o.Size {
+		return fmt.Errorf("%w: %d bytes, %d expected", ErrSize, o.Size, u.size)
 	}
-	if want := u.opts.Hash; want != nil && o.HasHash && !bytes.Equal(want[:], o.Hash[:]) {
-		return fmt.Errorf("%w: %s, %s expected", ErrHash, Hash(o.Hash), want)
+	if u.want != nil && o.HasHash && *u.want != Hash(o.Hash) {
+		return fmt.Errorf("%w: %s, %s expected", ErrHash, Hash(o.Hash), u.want)
 	}
 	if u.stream == nil {
 		return nil
