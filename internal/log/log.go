@@ -31,6 +31,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cairnstore/cairn/disk"
@@ -119,6 +120,8 @@ type Log struct {
 	// notJoined: disks given that are damaged, unreadable or empty beside a
 	// pool. It does not change after Gather.
 	notJoined []error
+
+	turns [segment.KindPayload + 1]atomic.Uint64 // segments placed, by kind
 
 	background sync.WaitGroup
 	metrics    metrics

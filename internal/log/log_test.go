@@ -185,6 +185,25 @@ func TestDiskFailsInMidGroup(t *testing.T) {
 	}
 }
 
+// The blocks of a large group are written before its headers, and fail on
+// their own: a part without its block must not count as written.
+func TestBlockOfLargeGroupFails(t *testing.T) {
+	r := newRig(t, 4, 2, 0)
+	r.size = 8 << 20
+	l, _, err := r.open()
+	require.NoError(t, err)
+	want := []entry{r.mustPut(l, 1, 4096)}
+	for failed := range 2 {
+		r.faults[failed].Add(faultdisk.Rule{Ops: faultdisk.OpWrite, Nth: 1, Err: errors.New("EIO")})
+		want = append(want, r.mustPut(l, 1, 600_000, 600_000, 600_000, 600_000))
+		require.Len(t, l.liveIDs(), 5-failed)
+	}
+	require.NoError(t, l.Close())
+	_, shown, err := r.open()
+	require.NoError(t, err)
+	require.Equal(t, want, shown)
+}
+
 // Power fails at every operation of a short history; afterwards up to m disks
 // are absent, at one open and then at another.
 func TestPowerCutAtEveryOperation(t *testing.T) {

@@ -309,12 +309,19 @@ func (l *Log) takeID() erasure.SegmentID {
 	return l.ids
 }
 
-// describe lays a new segment on k+m of the members, taking turns.
+// describe lays a new segment on k+m of the members. Segments of a kind take
+// turns: as many as fit beside each other lie on different disks, and the next
+// ones begin a disk further on, so that every disk comes to hold every shard
+// number, parity's too.
 func (l *Log) describe(kind segment.Kind, id erasure.SegmentID, members []disk.ID) *segment.Descriptor {
 	g, _ := l.geometryFor(len(members))
 	d := &segment.Descriptor{ID: id, Kind: kind, Geometry: g, Class: l.cfg.Class, Disks: make([]disk.ID, g.Shards())}
+	turn := id.Epoch + l.turns[kind].Add(1) // another begin at each open
+	n, shards := uint64(len(members)), uint64(len(d.Disks))
+	beside := n / shards
+	from := turn%beside*shards + turn/beside%n
 	for i := range d.Disks {
-		d.Disks[i] = members[(int(id.Counter)+i)%len(members)]
+		d.Disks[i] = members[(from+uint64(i))%n]
 	}
 	return d
 }
