@@ -16,6 +16,11 @@ func (e *Engine) applyAll(groups <-chan *appended, free chan<- *appended) {
 	batch := meta.NewBatch()
 	first := map[headKey]*request{} // of those of the group for one key
 	for a := range groups {
+		if a.group == nil { // nothing but refusals
+			e.refuse(a.refused, nil)
+			free <- a
+			continue
+		}
 		clear(first)
 		for _, r := range a.requests {
 			if _, twice := first[r.key()]; !twice {
@@ -33,6 +38,7 @@ func (e *Engine) applyAll(groups <-chan *appended, free chan<- *appended) {
 			e.metrics.count(a.requests)
 		}
 		e.answer(a.requests, err)
+		e.refuse(a.refused, err)
 		free <- a
 	}
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -39,6 +40,15 @@ type appended struct {
 	records  []meta.Record
 	requests []*request
 	payload  [][]byte
+	refused  []refusal
+}
+
+// refusal is a request that the current version of its key rules out. That
+// version may be in the request's own group, or in one that is not shown yet:
+// the caller is told only when it can be seen.
+type refusal struct {
+	r   *request
+	err error
 }
 
 // inFlight is how many groups may be between gathered and shown.
@@ -157,7 +167,11 @@ func (c *committer) commit(requests []*request) {
 	a.reset()
 	c.build(a, requests)
 	if len(a.requests) == 0 {
-		c.free <- a
+		if len(a.refused) > 0 {
+			c.applies <- a
+		} else {
+			c.free <- a
+		}
 		return
 	}
 	c.records = c.records[:0]
@@ -167,6 +181,7 @@ func (c *committer) commit(requests []*request) {
 	group, err := c.e.log.Append(c.records, uint64(len(a.records)), a.payload)
 	if err != nil {
 		c.e.answer(a.requests, err)
+		c.e.refuse(a.refused, err)
 		c.free <- a
 		return
 	}
@@ -184,7 +199,8 @@ func (a *appended) reset() {
 	clear(a.records)
 	clear(a.requests)
 	clear(a.payload)
-	*a = appended{records: a.records[:0], requests: a.requests[:0], payload: a.payload[:0]}
+	clear(a.refused)
+	*a = appended{records: a.records[:0], requests: a.requests[:0], payload: a.payload[:0], refused: a.refused[:0]}
 }
 
 // build decides on each request and lays out the records of those that go on.
@@ -194,7 +210,11 @@ func (c *committer) build(a *appended, requests []*request) {
 	c.woken = 0
 	c.inGroup.reset()
 	for _, r := range requests {
-		if err := c.admit(r, a.requests); err != nil {
+		if err := c.admit(r, a.requests); errors.Is(err, ErrPrecondition) || errors.Is(err, ErrNotFound) {
+			a.refused = append(a.refused, refusal{r, err})
+			c.wakes(r)
+			continue
+		} else if err != nil {
 			c.e.finish(r, err)
 			continue
 		}
@@ -214,9 +234,14 @@ func (c *committer) build(a *appended, requests []*request) {
 		}
 		a.records = append(a.records, r.record)
 		a.requests = append(a.requests, r)
-		if !r.async {
-			c.woken++
-		}
+		c.wakes(r)
+	}
+}
+
+// wakes takes note of a caller that will be answered with the group.
+func (c *committer) wakes(r *request) {
+	if !r.async {
+		c.woken++
 	}
 }
 
@@ -307,6 +332,16 @@ func (c *committer) remember(a *appended) {
 		}
 	}
 	c.recent.endGroup(c.last)
+}
+
+// refuse answers with each one's own error, or with err if the group failed.
+func (e *Engine) refuse(refused []refusal, err error) {
+	for _, f := range refused {
+		if err != nil {
+			f.err = err
+		}
+		e.finish(f.r, f.err)
+	}
 }
 
 func (e *Engine) answer(requests []*request, err error) {

@@ -42,7 +42,7 @@ func (c *crowd) once(client int, r *rand.Rand, id uint64) error {
 	i := r.IntN(crowdKeys)
 	key := crowdKey(i)
 	var err error
-	switch n := r.IntN(20); {
+	switch n := r.IntN(24); {
 	case n < 8:
 		_, err = c.call(client, func() (seen, error) {
 			meta := map[string]string{"id": strconv.FormatUint(id, 10)}
@@ -62,7 +62,9 @@ func (c *crowd) once(client int, r *rand.Rand, id uint64) error {
 			c.deletes.Add(1)
 			return seen{kind: callDelete, key: i, version: res.VersionID}, nil
 		})
-	case n < 13:
+	case n < 14:
+		return c.onceIf(client, r, i, id)
+	case n < 16:
 		_, err = c.call(client, func() (seen, error) {
 			info, err := c.b.Head(ctx, key, nil)
 			if errors.Is(err, ErrNotFound) {
@@ -73,7 +75,7 @@ func (c *crowd) once(client int, r *rand.Rand, id uint64) error {
 			}
 			return seen{kind: callRead, key: i, version: info.VersionID}, nil
 		})
-	case n < 15:
+	case n < 18:
 		return c.list(client, r)
 	default:
 		var o *Object
@@ -96,6 +98,47 @@ func (c *crowd) once(client int, r *rand.Rand, id uint64) error {
 		return fmt.Errorf("%s: %w", key, err)
 	}
 	return nil
+}
+
+// onceIf puts or deletes a key if it has no version, or still has the one that a
+// look at it shows.
+func (c *crowd) onceIf(client int, r *rand.Rand, i int, id uint64) error {
+	ctx := context.Background()
+	key := crowdKey(i)
+	want := seen{key: i, conditional: true}
+	cond := &Conditions{IfNoneMatch: "*"}
+	if r.IntN(3) > 0 {
+		info, err := c.b.Head(ctx, key, nil)
+		if err == nil {
+			want.expected, cond = info.VersionID, &Conditions{IfVersion: info.VersionID}
+		} else if !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	_, err := c.call(client, func() (seen, error) {
+		s := want
+		var err error
+		if r.IntN(4) > 0 {
+			meta := map[string]string{"id": strconv.FormatUint(id, 10)}
+			var info *ObjectInfo
+			if info, err = c.b.PutBytes(ctx, key, crowdBody(id), &PutOptions{Metadata: meta, If: cond}); err == nil {
+				c.puts.Add(1)
+				s.kind, s.version = callPut, info.VersionID
+			}
+		} else {
+			var res *DeleteResult
+			if res, err = c.b.Delete(ctx, key, &DeleteOptions{If: cond}); err == nil {
+				c.deletes.Add(1)
+				s.kind, s.version = callDelete, res.VersionID
+			}
+		}
+		if errors.Is(err, ErrPrecondition) {
+			s.kind = callRefused
+			return s, nil
+		}
+		return s, err
+	})
+	return err
 }
 
 // wholeBody reads an object, which may have been replaced or deleted meanwhile,

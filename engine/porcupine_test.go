@@ -26,10 +26,11 @@ func crowdKey(i int) string { return fmt.Sprintf("key/%d", i) }
 type callKind int
 
 const (
-	callPut    callKind = iota // made the version that it was told
-	callDelete                 // deleted the version that it was told, "" for none
-	callRead                   // get or head: saw that version, "" for none
-	callList                   // saw one version of each key, as of one moment
+	callPut     callKind = iota // made the version that it was told
+	callDelete                  // deleted the version that it was told, "" for none
+	callRead                    // get or head: saw that version, "" for none
+	callList                    // saw one version of each key, as of one moment
+	callRefused                 // a put or delete whose condition did not hold
 )
 
 // seen is one call as its caller saw it.
@@ -38,7 +39,11 @@ type seen struct {
 	key     int
 	version string
 	listed  [crowdKeys]string
-	rank    int // of a put among the puts, by version id; set by inOrder
+	// A condition of a put, delete or refusal: the current version is
+	// expected, "" for none.
+	conditional bool
+	expected    string
+	rank        int // of a put among the puts, by version id; set by inOrder
 }
 
 func (s seen) String() string {
@@ -46,7 +51,12 @@ func (s seen) String() string {
 	if v == "" {
 		v = "nothing"
 	}
+	if s.conditional {
+		v += fmt.Sprintf(", if %q was there", s.expected)
+	}
 	switch s.kind {
+	case callRefused:
+		return fmt.Sprintf("refused on %s%s", crowdKey(s.key), v)
 	case callPut:
 		return fmt.Sprintf("put %s: made %s", crowdKey(s.key), v)
 	case callDelete:
@@ -69,7 +79,12 @@ type storeState struct {
 // st. Puts must happen in the order of their version ids, over all keys: that is
 // more than linearizable per key, and keeps the search for an order short.
 func (st storeState) after(s seen) (storeState, bool) {
+	if holds := st.keys[s.key] == s.expected; s.conditional && holds != (s.kind != callRefused) {
+		return st, false
+	}
 	switch s.kind {
+	case callRefused:
+		return st, true
 	case callPut:
 		ok := s.rank == st.puts
 		st.keys[s.key] = s.version
@@ -211,6 +226,15 @@ func TestRecorderTellsRightFromWrong(t *testing.T) {
 	del := func(seq uint64, start, end int64) timed {
 		return timed{seen{kind: callDelete, version: v(seq)}, start, end}
 	}
+	when := func(c timed, seq uint64) timed {
+		if c.conditional = true; seq > 0 {
+			c.expected = v(seq)
+		}
+		return c
+	}
+	refused := func(seq uint64, start, end int64) timed {
+		return when(timed{seen{kind: callRefused}, start, end}, seq)
+	}
 	other := func(c timed) timed { c.key = 1; return c }
 	list := func(start, end int64, seqs ...uint64) timed {
 		s := seen{kind: callList}
@@ -230,6 +254,11 @@ func TestRecorderTellsRightFromWrong(t *testing.T) {
 		{true, true, []timed{miss(1, 4), put(1, 2, 3)}},
 		{true, true, []timed{put(1, 1, 2), del(1, 3, 6), miss(4, 5), put(2, 7, 8)}},
 		{true, true, []timed{put(1, 1, 8), other(put(2, 2, 7)), list(3, 4, 1), list(5, 6, 1, 2)}},
+		{true, true, []timed{when(put(1, 1, 4), 0), refused(0, 2, 5), when(put(2, 6, 7), 1), refused(1, 8, 9), when(del(2, 10, 11), 2)}},
+		{false, false, []timed{when(put(1, 1, 4), 0), when(put(2, 2, 5), 0)}},
+		{false, false, []timed{put(1, 1, 2), when(put(2, 3, 4), 0)}},
+		{false, false, []timed{put(1, 1, 2), refused(1, 3, 4)}},
+		{false, false, []timed{refused(0, 1, 2), put(1, 3, 4)}},
 		{false, false, []timed{put(1, 1, 2), put(2, 3, 4), get(1, 5, 6)}},
 		{false, false, []timed{put(1, 1, 2), miss(3, 4)}},
 		{false, false, []timed{put(2, 1, 2), put(1, 3, 4)}},

@@ -111,6 +111,7 @@ func (b *Bucket) PutAsync(ctx context.Context, key string, p []byte, opts *PutOp
 	if err != nil {
 		return nil, fail("put", b.name, key, err)
 	}
+	u.async = true
 	if err = u.takeBytes(p); err == nil {
 		err = u.send(ctx)
 	}

@@ -23,6 +23,7 @@ type upload struct {
 	size   int64 // that is expected; -1: any
 	want   *Hash // that is expected; nil: any
 	noHash bool
+	async  bool // of PutAsync
 
 	small *erasure.Buffer // what there is, while that is at most PackMax; len(B) is how much
 	// borrowed is the whole object, the caller's bytes, instead of small.
@@ -229,8 +230,9 @@ func (u *upload) write(p []byte) error {
 // begin turns to streaming and hands over what was gathered.
 func (u *upload) begin(hint int64) error {
 	e := u.b.e
-	if u.q.cond != nil {
-		// The commit decides; this only saves a stream that cannot succeed.
+	if u.q.cond != nil && !u.async {
+		// The commit decides; this only saves a stream that cannot succeed. One
+		// of PutAsync may, thanks to those before it.
 		if err := e.look(&u.q); err != nil {
 			return err
 		}

@@ -3,10 +3,8 @@ package fuzz
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -171,14 +169,6 @@ func (s *script) putMany() error {
 	for i, p := range pending {
 		if p != nil {
 			infos[i], errs[i] = p.Wait(ctx)
-		}
-	}
-	// A large put whose condition did not hold when it was called is refused at
-	// once, also if a put that is under way would have made it hold.
-	for i := n - 1; i >= 0; i-- {
-		if errors.Is(errs[i], engine.ErrPrecondition) && len(values[i].data) > engine.PackMax && ms[i].want(s.twin) != nil {
-			ms, errs = slices.Delete(ms, i, i+1), slices.Delete(errs, i, i+1)
-			values, infos = slices.Delete(values, i, i+1), slices.Delete(infos, i, i+1)
 		}
 	}
 	did, fault := s.didAll(ms, errs)
