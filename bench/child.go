@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -41,8 +42,8 @@ func childCrash(args []string) error {
 // footprint is the memory of a process, in bytes; zero where the system does not
 // say.
 type footprint struct {
-	Opened, Worked, Idle memory
-	Heap                 int64 // of Go, in use when idle
+	Opened, Idle, Collected memory
+	Heap                    int64 // of Go, in use when all garbage is collected
 }
 
 // memory is resident, and the part of it that is no file's, both in bytes.
@@ -78,9 +79,13 @@ func childMemory(args []string) error {
 	if err := memoryWork(ctx, st, time.Duration(workFor)*time.Millisecond); err != nil {
 		return err
 	}
-	f.Worked = residentMemory()
 	pause()
 	f.Idle = residentMemory()
+	// The runtime does so by itself every two idle minutes. Buffers kept in pools
+	// go with the second time.
+	runtime.GC()
+	debug.FreeOSMemory()
+	f.Collected = residentMemory()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	f.Heap = int64(m.HeapInuse)

@@ -11,8 +11,9 @@ import (
 )
 
 // crew runs fn in so many goroutines, with the goroutine's number and a count
-// from 0 to n-1, until n is reached or the time is up; zero means no limit of
-// time. It returns how many calls succeeded, and what failed.
+// from 0 to n-1, until n is reached or the time is up, but at least once in each
+// goroutine as far as n goes; zero means no limit of time. It returns how many
+// calls succeeded, and what failed.
 func crew(goroutines, n int, limit time.Duration, fn func(g, i int) error) (int64, error) {
 	var next, done atomic.Int64
 	var wg sync.WaitGroup
@@ -20,7 +21,7 @@ func crew(goroutines, n int, limit time.Duration, fn func(g, i int) error) (int6
 	errs := make([]error, goroutines)
 	for g := range goroutines {
 		wg.Go(func() {
-			for limit == 0 || time.Since(begin) < limit {
+			for first := true; first || limit == 0 || time.Since(begin) < limit; first = false {
 				i := int(next.Add(1)) - 1
 				if i >= n {
 					return

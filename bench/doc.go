@@ -14,7 +14,8 @@
 //	-quick             short rounds, no million objects
 //	-run REGEXP        only the parts that match
 //	-rounds N          rounds of each row, at least 3
-//	-profile DIR       a CPU profile of each row's first round, engine only
+//	-profile DIR       a CPU profile of each row's first round, engine only; rounds
+//	                   take four times as long
 //
 // # How it measures
 //

@@ -96,6 +96,10 @@ func Run(ctx context.Context, c Config) (_ *Report, err error) {
 	}
 	s := &suite{Config: c, scale: c.scale(), ctx: ctx}
 	s.report = &Report{Quick: c.Quick, Rounds: c.Rounds, Large: s.sizes[3], Budget: s.large, Machine: machineOf(c.Places)}
+	if c.Profile != "" {
+		// A profile takes a hundred samples in a second.
+		s.put, s.get, s.puts, s.bytes = 4*s.put, 4*s.get, 4*s.puts, 4*s.bytes
+	}
 	begin := time.Now()
 	if s.limits, err = newRaw(c.Places, s.rawFile); err != nil {
 		return nil, err

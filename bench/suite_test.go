@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -190,4 +191,32 @@ func TestBudget(t *testing.T) {
 		total += n
 	}
 	require.EqualValues(t, 1000, total)
+}
+
+// Every goroutine of a crew works, however late it comes to run; none goes
+// beyond n, and a failure ends them all.
+func TestCrew(t *testing.T) {
+	var ran [8]atomic.Int64
+	n, err := crew(len(ran), 100, time.Nanosecond, func(g, _ int) error { ran[g].Add(1); return nil })
+	require.NoError(t, err)
+	require.EqualValues(t, len(ran), n)
+	for g := range ran {
+		require.EqualValues(t, 1, ran[g].Load())
+	}
+	var seen [100]atomic.Bool
+	n, err = crew(len(ran), len(seen), 0, func(_, i int) error {
+		require.False(t, seen[i].Swap(true))
+		return nil
+	})
+	require.NoError(t, err)
+	require.EqualValues(t, len(seen), n)
+	broken := errors.New("broken")
+	n, err = crew(4, 1<<40, 0, func(_, i int) error {
+		if i == 50 {
+			return broken
+		}
+		return nil
+	})
+	require.ErrorIs(t, err, broken)
+	require.Less(t, n, int64(1)<<40)
 }
