@@ -95,35 +95,50 @@ func ordered[T any](keys iter.Seq[string], width int, fn func(string) (T, error)
 		value T
 		err   error
 	}
+	// lane takes one key after another; the keys go around the lanes.
+	type lane struct {
+		in  chan string
+		out chan result
+	}
 	return func(yield func(T, error) bool) {
 		next, stop := iter.Pull(keys)
 		defer stop()
-		var flying []chan result
+		var lanes []lane
+		asked, yielded := 0, 0 // keys
 		defer func() {
-			for _, c := range flying {
-				if r := <-c; drop != nil {
+			for ; yielded < asked; yielded++ {
+				if r := <-lanes[yielded%width].out; drop != nil {
 					drop(r.value)
 				}
 			}
+			for _, l := range lanes {
+				close(l.in)
+			}
 		}()
 		for {
-			for len(flying) < width {
+			for asked < yielded+width {
 				key, ok := next()
 				if !ok {
 					break
 				}
-				c := make(chan result, 1)
-				flying = append(flying, c)
-				go func() {
-					value, err := fn(key)
-					c <- result{value, err}
-				}()
+				if len(lanes) < width {
+					l := lane{make(chan string, 1), make(chan result, 1)}
+					lanes = append(lanes, l)
+					go func() {
+						for key := range l.in {
+							value, err := fn(key)
+							l.out <- result{value, err}
+						}
+					}()
+				}
+				lanes[asked%width].in <- key
+				asked++
 			}
-			if len(flying) == 0 {
+			if yielded == asked {
 				return
 			}
-			r := <-flying[0]
-			flying = flying[1:]
+			r := <-lanes[yielded%width].out
+			yielded++
 			if !yield(r.value, r.err) {
 				return
 			}

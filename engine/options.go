@@ -54,9 +54,11 @@ type Options struct {
 	MaxOpenFiles int   // shard files kept open; 512, half of a common limit for a process
 	// MaxWindows is how many stream windows are in memory, about 6 MiB each at
 	// 4+2; 12. A stream needs one and is fastest with four.
-	MaxWindows    int
-	ReadAhead     int64 // bytes that a sequential reader of a large object fetches at once, twice in memory; 4 MiB
-	CacheBytes    int64 // index block cache; 64 MiB
+	MaxWindows int
+	ReadAhead  int64 // bytes that a sequential reader of a large object fetches at once, twice in memory; 4 MiB
+	// CacheBytes is the index block cache; 256 MiB, taken as it fills: room for
+	// the entries of a million objects and more. Look-ups beyond it read a file.
+	CacheBytes    int64
 	MemTableBytes int64 // index memtable, up to 4 of them; 16 MiB
 	// MaxTransactionKeys is the most keys that one transaction may change;
 	// 1,000,000: seconds for those that wait.
@@ -130,7 +132,7 @@ func (o *Options) fill() (*Options, error) {
 	count("MaxWindows", &c.MaxWindows, 1, 12, 1<<16)
 	limit("MaxTransactionKeys", &c.MaxTransactionKeys, 1, 1_000_000, math.MaxInt64)
 	limit("ReadAhead", &c.ReadAhead, 64<<10, 4<<20, 256<<20)
-	limit("CacheBytes", &c.CacheBytes, 1<<20, 64<<20, 1<<40)
+	limit("CacheBytes", &c.CacheBytes, 1<<20, 256<<20, 1<<40)
 	limit("MemTableBytes", &c.MemTableBytes, 256<<10, 16<<20, 1<<30)
 	limit("LogSegmentSize", &c.LogSegmentSize, 64<<10, 64<<20, 1<<40)
 	limit("PayloadSegmentSize", &c.PayloadSegmentSize, 1<<20, 256<<20, 1<<40)
