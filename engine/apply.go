@@ -18,10 +18,10 @@ func (e *Engine) applyAll(groups <-chan *appended, free chan<- *appended) {
 	for a := range groups {
 		if a.group == nil { // nothing but refusals
 			e.refuse(a.refused, nil)
+			a.reset()
 			free <- a
 			continue
 		}
-		clear(first)
 		for _, r := range a.requests {
 			if _, twice := first[r.key()]; !twice {
 				first[r.key()] = r
@@ -39,6 +39,8 @@ func (e *Engine) applyAll(groups <-chan *appended, free chan<- *appended) {
 		}
 		e.answer(a.requests, err)
 		e.refuse(a.refused, err)
+		clear(first)
+		a.reset() // an idle store holds nothing of its callers'
 		free <- a
 	}
 }

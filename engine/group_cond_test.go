@@ -94,12 +94,7 @@ func (g *changes) send(t testing.TB, c *condChange) {
 	ctx, e := t.Context(), g.b.e
 	switch {
 	case c.put != nil:
-		var err error
-		if c.pending, err = g.b.PutAsync(ctx, c.key, c.body, c.put); err != nil {
-			// A stream that cannot be committed as things are.
-			requireError(t, err, ErrPrecondition, "put", g.b.name, c.key)
-			require.Greater(t, len(c.body), PackMax)
-		}
+		c.pending = must(g.b.PutAsync(ctx, c.key, c.body, c.put))
 	case c.tags != nil:
 		// PutTags, but for the waiting.
 		bucket, _ := e.state.Bucket(g.b.name)
@@ -129,8 +124,6 @@ func (g *changes) settle(t testing.TB, c *condChange, stamp time.Time) {
 	switch {
 	case c.pending != nil:
 		info, err = c.pending.Wait(ctx)
-	case c.put != nil:
-		return // refused at once
 	case c.tags != nil:
 		op = "put tags"
 		err = fail(op, g.b.name, c.key, g.b.e.wait(ctx, c.queued))

@@ -16,6 +16,7 @@ func (r *request) key() headKey { return headKey{r.record.Bucket, r.record.Key} 
 const (
 	recentGroups = 128
 	recentKeys   = 8192
+	recentBytes  = 4 << 20 // of versions: their metadata may be large
 )
 
 // recent remembers the keys that the last groups changed, so that the committer
@@ -26,6 +27,7 @@ type recent struct {
 	keys   map[headKey]change
 	groups []recentGroup
 	total  int
+	bytes  int64
 }
 
 type change struct {
@@ -34,8 +36,9 @@ type change struct {
 }
 
 type recentGroup struct {
-	last uint64
-	keys []headKey
+	last  uint64
+	keys  []headKey
+	bytes int64
 }
 
 func newRecent(floor uint64) recent {
@@ -64,12 +67,14 @@ func (r *recent) note(place *meta.Group, q *request) {
 	last := &r.groups[len(r.groups)-1]
 	last.keys = append(last.keys, k)
 	r.total++
+	last.bytes += q.recordBytes()
+	r.bytes += q.recordBytes()
 }
 
 // endGroup closes the group that was noted and forgets the oldest ones.
 func (r *recent) endGroup(last uint64) {
 	r.groups[len(r.groups)-1].last = last
-	for len(r.groups) > recentGroups || (r.total > recentKeys && len(r.groups) > inFlight) {
+	for len(r.groups) > recentGroups || ((r.total > recentKeys || r.bytes > recentBytes) && len(r.groups) > inFlight) {
 		old := r.groups[0]
 		r.groups = r.groups[1:]
 		for _, k := range old.keys {
@@ -78,6 +83,7 @@ func (r *recent) endGroup(last uint64) {
 			}
 		}
 		r.total -= len(old.keys)
+		r.bytes -= old.bytes
 		r.floor = old.last
 	}
 	r.groups = append(r.groups, recentGroup{})

@@ -96,9 +96,18 @@ func (e *Engine) submitSlot(ctx context.Context, r *request) error {
 	return e.submit(ctx, r)
 }
 
-// send queues r.
+// send queues r. There is room for all that hold a slot, but those that were
+// given up take some of it until the committer comes by.
 func (e *Engine) send(ctx context.Context, r *request) error {
 	r.done = make(chan struct{})
+	select {
+	case e.queue <- r:
+		return nil
+	default:
+	}
+	if e.opts.FailWhenBusy {
+		return ErrBusy
+	}
 	select {
 	case e.queue <- r:
 		return nil
