@@ -385,3 +385,73 @@ func TestPrefixMonotonic(t *testing.T) {
 		}
 	})
 }
+
+// slowIndex has the next Get wait in the middle.
+type slowIndex struct {
+	watchedIndex
+	before func()
+}
+
+func (x *slowIndex) Get(key, dst []byte) ([]byte, error) {
+	if f := x.before; f != nil {
+		x.before = nil
+		f()
+	}
+	return x.watchedIndex.Get(key, dst)
+}
+
+// TestPrefixOvertakesReader: a reader chooses what to look at, and before it
+// looks a prefix delete makes its first batches. It looks again.
+func TestPrefixOvertakesReader(t *testing.T) {
+	bothIndexes(t, 2, 1, func(t *testing.T, r *rig) {
+		const n = 10
+		keys := prefixKeys(n)
+		e := r.open()
+		b := bucketOf(t, e, "bucket")
+		for _, reader := range []string{"list", "head"} {
+			putKeys(t, b, keys)
+			inside, gate := make(chan struct{}), make(chan struct{})
+			release := sync.OnceFunc(func() { close(gate) })
+			t.Cleanup(release) // before the store closes
+			inner := e.index
+			index := &slowIndex{watchedIndex: watchedIndex{Index: inner, after: func(i int) {
+				if i == 2 {
+					close(inside)
+					<-gate
+				}
+			}}}
+			e.index = index
+			done := make(chan error, 1)
+			overtake := func() {
+				go func() {
+					_, err := b.DeletePrefix(context.Background(), "p/")
+					done <- err
+				}()
+				<-inside
+			}
+			if reader == "list" {
+				calls := 0
+				err := e.read(func(r meta.Reader) error {
+					if calls++; calls == 1 {
+						overtake()
+					}
+					found, err := meta.CountPrefix(r, 1, "p/", 100)
+					if err == nil && calls > 1 {
+						require.EqualValues(t, n, found)
+					}
+					return err
+				})
+				require.NoError(t, err)
+				require.Equal(t, 2, calls)
+			} else {
+				index.before = overtake
+				_, err := b.Head(t.Context(), keys[0], nil)
+				require.NoError(t, err)
+			}
+			release()
+			require.NoError(t, <-done)
+			require.Empty(t, keysOf(t, b))
+			e.index = inner
+		}
+	})
+}

@@ -243,7 +243,7 @@ func TestTagsInOneGroup(t *testing.T) {
 // TestTagsRace sets tags that name a version while others put and delete the
 // key: tags are never on another version.
 func TestTagsRace(t *testing.T) {
-	n := 80
+	n := 40
 	if raceEnabled {
 		n = 20
 	}
@@ -273,7 +273,16 @@ func TestTagsRace(t *testing.T) {
 				if worker < 2 {
 					defer writing.Add(-1)
 				}
-				for i := 0; !t.Failed() && (worker < 2 && i < n || worker >= 2 && writing.Load() > 0); i++ {
+				// Puts go on until tags were both in time and too late.
+				more := func(i int) bool {
+					if worker >= 2 {
+						return writing.Load() > 0
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					return i < n || tagged == 0 || overtaken == 0
+				}
+				for i := 0; !t.Failed() && more(i); i++ {
 					var err error
 					switch worker {
 					case 0, 1:
