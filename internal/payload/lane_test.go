@@ -166,22 +166,22 @@ func TestOwnSegmentGoes(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name string
-		end  func(p *pool, s *Store, st *Stream)
+		end  func(t *testing.T, p *pool, s *Store, st *Stream)
 	}{
-		{"abort", func(_ *pool, _ *Store, st *Stream) { st.Abort() }},
-		{"discard", func(_ *pool, _ *Store, st *Stream) {
+		{"abort", func(_ *testing.T, _ *pool, _ *Store, st *Stream) { st.Abort() }},
+		{"discard", func(t *testing.T, _ *pool, _ *Store, st *Stream) {
 			_, _, err := st.Finish()
 			require.NoError(t, err)
 			st.Discard()
 			st.Discard()
 			st.Abort()
 		}},
-		{"close", func(_ *pool, s *Store, st *Stream) {
+		{"close", func(t *testing.T, _ *pool, s *Store, st *Stream) {
 			require.NoError(t, s.Close())
 			_, _, err := st.Finish()
 			require.ErrorIs(t, err, ErrClosed)
 		}},
-		{"failure", func(p *pool, _ *Store, st *Stream) {
+		{"failure", func(t *testing.T, p *pool, _ *Store, st *Stream) {
 			p.mu.Lock()
 			p.newError = errNoQuorum
 			p.mu.Unlock()
@@ -195,7 +195,7 @@ func TestOwnSegmentGoes(t *testing.T) {
 			s := p.open(t, own)
 			st := begin(s)
 			require.Greater(t, s.Metrics().Segments, int64(1))
-			tc.end(p, s, st)
+			tc.end(t, p, s, st)
 			require.NoError(t, p.onlyKnown(&object{}))
 			require.Zero(t, s.Metrics().DeadBytes)
 			require.Zero(t, s.Metrics().OpenSegments)

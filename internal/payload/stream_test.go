@@ -176,7 +176,7 @@ func TestSyncIsShared(t *testing.T) {
 			}
 		})
 	}
-	<-entered // the first round is held up while the others write
+	<-entered                                               // the first round is held up while the others write
 	for s.Metrics().BytesWritten < written+16*300_000*3/2 { // with parity
 		runtime.Gosched()
 	}
