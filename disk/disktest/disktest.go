@@ -60,6 +60,7 @@ var guarantees = []guarantee{
 	{"Handles", handles},
 	{"Extend", extend},
 	{"Reserve", reserve},
+	{"StartSync", startSync},
 	{"Closed", closed},
 	{"ClosedFile", closedFile},
 	{"Reopen", reopen},
@@ -76,6 +77,7 @@ var powerGuarantees = []guarantee{
 	{"PowerSectors", powerSectors},
 	{"PowerExtend", powerExtend},
 	{"PowerReserve", powerReserve},
+	{"PowerStartSync", powerStartSync},
 }
 
 // Run tests every guarantee on a disk of its own from open.

@@ -66,6 +66,7 @@ type Disk struct {
 	claim *claim
 
 	lost     atomic.Bool // sticky
+	syncs    asyncSyncs
 	buffered atomic.Bool // no direct writes: not wanted or not possible
 	align    int         // of direct writes
 
@@ -177,6 +178,7 @@ func (d *Disk) Close() error {
 			errs = append(errs, err)
 		}
 	}
+	d.syncs.close()
 	if idle {
 		if err := d.release(); err != nil {
 			errs = append(errs, d.fail("close", "", err))

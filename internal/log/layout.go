@@ -172,7 +172,7 @@ func (l *Log) writeParts(t *tail, h *header) []diskError {
 		if w.errs[i] == nil {
 			l.metrics.written.Add(int64(len(w.bufs[i].B)))
 			l.metrics.syncs.Add(1)
-			w.waits[i] = startSync(t.files[h.parts[i].shard].file)
+			w.waits[i] = disk.StartSync(t.files[h.parts[i].shard].file)
 		}
 	}
 	var failed []diskError

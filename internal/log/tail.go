@@ -142,13 +142,6 @@ const bulkPart = 256 << 10
 // one system call whatever the size.
 const bulkAhead = 4
 
-// startSync begins a sync of f; wait returns its outcome.
-func startSync(f disk.File) (wait func() error) {
-	done := make(chan error, 1)
-	go func() { done <- f.Sync() }()
-	return func() error { return <-done }
-}
-
 // sync makes what was written durable.
 func (f *shardFile) sync() error { return f.synced(f.file.Sync()) }
 

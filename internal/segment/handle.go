@@ -99,9 +99,22 @@ func (p *pinned) Sync() error {
 	if p.h.member.dropped.Load() != nil {
 		return p.h.member.absent(p.h.place)
 	}
-	err := p.File.Sync()
-	// A disk that was dropped meanwhile is not one of those that the
-	// caller counts on.
+	return p.synced(p.File.Sync())
+}
+
+// StartSync implements disk.SyncStarter, whether the file inside does or not.
+func (p *pinned) StartSync() (wait func() error) {
+	if p.h.member.dropped.Load() != nil {
+		err := p.h.member.absent(p.h.place)
+		return func() error { return err }
+	}
+	inner := disk.StartSync(p.File)
+	return func() error { return p.synced(inner()) }
+}
+
+// synced is the outcome of a sync that has ended. A disk that was dropped
+// meanwhile is not one of those that the caller counts on.
+func (p *pinned) synced(err error) error {
 	if err == nil && p.h.member.dropped.Load() != nil {
 		err = p.h.member.absent(p.h.place)
 	}
