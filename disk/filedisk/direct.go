@@ -29,20 +29,11 @@ var directAlign = max(4096, os.Getpagesize())
 // nothing if it has one or cannot have one: nobody but the clock notices. The
 // caller holds node.extend.
 func (f *file) enableDirect() {
-	if f.second.Load() != nil || f.d.buffered.Load() {
+	if f.second.Load() != nil {
 		return
 	}
-	h, err := openDirect(f.d.root, f.node.name)
-	if err != nil {
-		if directUnsupported(err) {
-			f.d.buffered.Store(true)
-		}
-		return
-	}
-	// The name may have been removed, and even be another file's by now.
-	ident, err := h.Stat()
-	if err != nil || !os.SameFile(ident, f.node.ident) {
-		_ = h.Close() // nothing was written through it
+	h := f.openDirect()
+	if h == nil {
 		return
 	}
 	f.second.Store(h)
@@ -53,6 +44,27 @@ func (f *file) enableDirect() {
 	if closed {
 		_ = h.Close() // Close came between and saw none
 	}
+}
+
+// openDirect returns a descriptor for direct writes, nil if there can be none.
+func (f *file) openDirect() *os.File {
+	if f.d.buffered.Load() {
+		return nil
+	}
+	h, err := openDirect(f.d.root, f.node.name)
+	if err != nil {
+		if directUnsupported(err) {
+			f.d.buffered.Store(true)
+		}
+		return nil
+	}
+	// The name may have been removed, and even be another file's by now.
+	ident, err := h.Stat()
+	if err != nil || !os.SameFile(ident, f.node.ident) {
+		_ = h.Close() // nothing was written through it
+		return nil
+	}
+	return h
 }
 
 // writeAt writes p the direct way if it may.

@@ -6,15 +6,22 @@ import (
 	"io"
 	"os"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/cairnstore/cairn/disk"
 )
 
-// zeroChunk is how many zeros one write lays down, in bytes.
-const zeroChunk = 1 << 20
+// zeroChunk is how many zeros one write lays down, in bytes: while it does the
+// file takes no other write.
+const zeroChunk = 256 << 10
 
-// zeros is shared by all files and never written.
-var zeros [zeroChunk]byte
+// zeros is shared by all files and never written. It is aligned for direct
+// writes.
+var zeros = func() []byte {
+	b := make([]byte, zeroChunk+directAlign)
+	from := -int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (directAlign - 1)
+	return b[from : from+zeroChunk]
+}()
 
 // file is one handle. It implements disk.File.
 type file struct {
@@ -124,7 +131,7 @@ func (f *file) Extend(size int64) error {
 	if old >= size {
 		return nil
 	}
-	// Zeros go through the page cache, and the two must not meet.
+	// Zeros may go through the page cache, and the two must not meet.
 	f.direct.Store(false)
 	if err := f.writeZeros(old, size); err != nil {
 		// No visible effect: give back what did fit. If this fails too, the
@@ -201,10 +208,25 @@ func (f *file) fill(size int64) error {
 	return f.h.Sync()
 }
 
+// writeZeros grows the file from from to to. It goes past the page cache where it
+// can: zeros that nobody reads would push out what is read, and cost ten times
+// the processor time. The caller holds node.extend, or the only handle.
 func (f *file) writeZeros(from, to int64) error {
+	h := f.h
+	if (from|to)&int64(directAlign-1) == 0 && to > from {
+		if direct := f.openDirect(); direct != nil {
+			defer direct.Close() // what counts is synced by the caller
+			h = direct
+		}
+	}
 	for from < to {
-		n, err := f.h.WriteAt(zeros[:min(zeroChunk, to-from)], from)
+		n, err := h.WriteAt(zeros[:min(zeroChunk, to-from)], from)
 		from += int64(n)
+		if err != nil && h != f.h && directUnsupported(err) {
+			f.d.buffered.Store(true)
+			h = f.h
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("zeros at offset %d: %w", from, err)
 		}
