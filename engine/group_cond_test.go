@@ -236,7 +236,7 @@ func TestConditionsInOneGroup(t *testing.T) {
 			for _, c := range all {
 				g.settle(t, c, stamp)
 			}
-			if e.Metrics().Groups-groups <= 3 {
+			if e.Metrics().Groups-groups <= 2 {
 				shared++
 			}
 			g.check(t, true)
@@ -287,6 +287,6 @@ func TestSwapsInOneGroup(t *testing.T) {
 		requireError(t, err, ErrPrecondition, "put", "bucket", "key")
 		require.NotErrorIs(t, err, ErrNotFound)
 	}
-	require.LessOrEqual(t, e.Metrics().Groups-groups, int64(3))
+	require.LessOrEqual(t, e.Metrics().Groups-groups, int64(2))
 	require.Equal(t, fmt.Sprint(n-1), look(t, b, "key").info.ETag)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +19,8 @@ import (
 type stallIndex struct {
 	meta.Index
 
+	commits atomic.Int64 // groups gathered
+
 	mu      sync.Mutex
 	gate    chan struct{}     // Apply waits for it; nil: no wait
 	waiting int               // Apply calls that wait
@@ -28,6 +31,11 @@ type stallIndex struct {
 func stall(e *Engine) *stallIndex {
 	s := &stallIndex{Index: e.index, looks: map[string]func(){}}
 	e.index = s
+	clock := e.opts.Clock
+	e.opts.Clock = func() time.Time {
+		s.commits.Add(1) // the committer asks when it has gathered a group
+		return clock()
+	}
 	return s
 }
 
@@ -77,12 +85,12 @@ func (s *stallIndex) holdApplies(t testing.TB, e *Engine, b *Bucket) (release fu
 	s.mu.Lock()
 	s.gate = gate
 	s.mu.Unlock()
-	groups := e.Metrics().Groups
+	groups, commits := e.Metrics().Groups, s.commits.Load()
 	var all []*Pending
 	reached := []func() bool{
 		func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.waiting == 1 },
 		func() bool { return e.Metrics().Groups == groups+2 },
-		func() bool { return len(e.queue) == 0 },
+		func() bool { return s.commits.Load() == commits+3 },
 	}
 	for i, done := range reached {
 		p, err := b.PutAsync(t.Context(), fmt.Sprint("filler/", i), nil, nil)
