@@ -2,7 +2,9 @@ package engine
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cairnstore/cairn/internal/log"
@@ -10,39 +12,107 @@ import (
 	"github.com/cairnstore/cairn/meta"
 )
 
-// applyAll puts durable groups into state and index, in order, and answers
-// their callers.
+// applyAll puts groups into state and index, in order, when they are durable, and
+// answers their callers.
 func (e *Engine) applyAll(groups <-chan *appended, free chan<- *appended) {
 	batch := meta.NewBatch()
-	first := map[headKey]*request{} // of those of the group for one key
 	for a := range groups {
-		if a.group == nil { // nothing but refusals
-			e.refuse(a.refused, nil)
-			a.reset()
-			free <- a
-			continue
+		// The index is now as it was before this group.
+		a.before.look(e.index, a.requests)
+		<-a.ended
+		err := a.err
+		if a.group != nil {
+			// After an error the group is durable and will be applied by the next
+			// open; to those who ask now the outcome cannot be shown.
+			a.requests[0].deleted, err = e.apply(batch, a.group, a.place, a.records, a.before.at)
+		}
+		if a.group != nil && err == nil {
+			a.before.replaced(a.requests)
+			e.metrics.count(a.requests)
 		}
 		for _, r := range a.requests {
-			if _, twice := first[r.key()]; !twice {
-				first[r.key()] = r
-			}
-		}
-		prev := func(bucket uint64, key string) (*meta.Version, error) {
-			return first[headKey{bucket, key}].replaced, nil
-		}
-		// After an error the group is durable and will be applied by the next
-		// open; to those who ask now the outcome cannot be shown.
-		deleted, err := e.apply(batch, a.group, a.place, a.records, prev)
-		a.requests[0].deleted = deleted
-		if err == nil {
-			e.metrics.count(a.requests)
+			r.group = a.group
 		}
 		e.answer(a.requests, err)
 		e.refuse(a.refused, err)
-		clear(first)
-		a.reset() // an idle store holds nothing of its callers'
+		a.reset()
 		free <- a
 	}
+}
+
+// before is the current versions of a group's keys before the group.
+type before struct {
+	versions map[headKey]*meta.Version // nil: none
+	err      error
+	slots    []*slot // reused
+}
+
+// slot is the memory of one version.
+type slot struct {
+	version meta.Version
+	scratch [256]byte
+}
+
+// look looks up the keys of the requests.
+func (b *before) look(r meta.Reader, requests []*request) {
+	if b.versions == nil {
+		b.versions = map[headKey]*meta.Version{}
+	}
+	for _, q := range requests {
+		k := q.key()
+		if _, twice := b.versions[k]; twice || alone(q) {
+			continue
+		}
+		if len(b.versions) == len(b.slots) {
+			b.slots = append(b.slots, new(slot))
+		}
+		s := b.slots[len(b.versions)]
+		b.versions[k] = nil
+		switch err := meta.HeadInto(r, k.bucket, k.key, s.scratch[:0], &s.version); {
+		case err == nil:
+			b.versions[k] = &s.version
+		case !errors.Is(err, meta.ErrNoEntry):
+			b.err = err
+			return
+		}
+	}
+}
+
+// at returns the version of a key of the group.
+func (b *before) at(bucket uint64, key string) (*meta.Version, error) {
+	return b.versions[headKey{bucket, key}], b.err
+}
+
+// replaced tells the deletes among the requests what they deleted.
+func (b *before) replaced(requests []*request) {
+	if !slices.ContainsFunc(requests, func(r *request) bool { return r.record.Kind == meta.KindDelete }) {
+		return
+	}
+	for _, r := range requests {
+		switch r.record.Kind {
+		case meta.KindPut:
+			if v := b.versions[r.key()]; v != nil {
+				v.ID = r.id
+			} else {
+				b.versions[r.key()] = &meta.Version{ID: r.id}
+			}
+		case meta.KindDelete:
+			if v := b.versions[r.key()]; v != nil {
+				r.replaced = v.ID
+			}
+			b.versions[r.key()] = nil
+		}
+	}
+}
+
+func (b *before) reset() {
+	for i := range len(b.versions) {
+		if i < len(b.slots) {
+			b.slots[i].version = meta.Version{}
+		}
+	}
+	clear(b.versions)
+	b.err = nil
 }
 
 // apply gives one group's effects to state and index, as one. An error means

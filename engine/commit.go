@@ -14,9 +14,11 @@ import (
 
 // committer is the one goroutine that orders mutations. It owns the fields.
 //
-// It makes a group durable and hands it to the applier, another goroutine,
-// which shows it and answers its callers, while the committer appends the next
-// group. What a group changes is in recent before the next one is looked at.
+// It lays a group out, hands it to the applier, another goroutine, and appends
+// it to the log. The applier looks up what the group replaces while the disks
+// are busy with it, shows it when it is durable and answers its callers, while
+// the committer goes on with the next. What a group changes is in recent before
+// the next one is looked at.
 type committer struct {
 	e       *Engine
 	held    *request // taken from the queue, for the next group
@@ -26,6 +28,7 @@ type committer struct {
 	busy    int    // requests in the last group
 	woken   int    // those of them whose callers wait and may ask again at once
 	records []byte
+	noted   []*request                 // of the group that was appended
 	named   map[erasure.SegmentID]bool // payload segments that durable groups made known and the state may not show yet
 	inGroup inGroup
 
@@ -33,14 +36,19 @@ type committer struct {
 	free    chan *appended // those that the applier is done with
 }
 
-// appended is a durable group on its way to the index.
+// appended is a group on its way to disks and index.
 type appended struct {
-	group    *log.Group
-	place    *meta.Group
 	records  []meta.Record
 	requests []*request
 	payload  [][]byte
 	refused  []refusal
+
+	ended chan struct{} // gets one token when the append has ended and set:
+	group *log.Group    // nil: nothing was appended
+	place *meta.Group
+	err   error
+
+	before before // the applier's
 }
 
 // refusal is a request that the current version of its key rules out. That
@@ -61,7 +69,7 @@ func (e *Engine) commit(stamp int64) {
 		applies: make(chan *appended, inFlight), free: make(chan *appended, inFlight),
 	}
 	for range inFlight {
-		c.free <- new(appended)
+		c.free <- &appended{ended: make(chan struct{}, 1)}
 	}
 	e.tasks.Go(func() { e.applyAll(c.applies, c.free) })
 	defer close(c.applies)
@@ -164,30 +172,27 @@ func (c *committer) commit(requests []*request) {
 	}
 	c.stamp = max(c.stamp, c.e.opts.Clock().UnixNano())
 	a := <-c.free
-	a.reset()
 	c.build(a, requests)
-	if len(a.requests) == 0 {
-		if len(a.refused) > 0 {
-			c.applies <- a
-		} else {
-			c.free <- a
-		}
-		return
-	}
 	c.records = c.records[:0]
 	for i := range a.records {
 		c.records = a.records[i].Append(c.records)
 	}
-	group, err := c.e.log.Append(c.records, uint64(len(a.records)), a.payload)
-	if err != nil {
-		c.e.answer(a.requests, err)
-		c.e.refuse(a.refused, err)
-		c.free <- a
+	count, payload := uint64(len(a.records)), a.payload
+	c.noted = append(c.noted[:0], a.requests...)
+	c.applies <- a
+	if len(c.noted) > 0 {
+		a.group, a.err = c.e.log.Append(c.records, count, payload)
+	}
+	if a.group == nil {
+		a.ended <- struct{}{}
+		clear(c.noted)
 		return
 	}
-	a.group, a.place = group, placement(group)
-	c.remember(a)
-	c.applies <- a
+	place := placement(a.group)
+	c.appended(a)
+	a.place = place
+	a.ended <- struct{}{} // from here on a is the applier's
+	c.remember(place)
 	if single || len(c.named) > maxNamed {
 		c.drain()
 	}
@@ -195,12 +200,17 @@ func (c *committer) commit(requests []*request) {
 
 const maxNamed = 256
 
+// reset lets go of everything: an idle store holds nothing of its callers'.
 func (a *appended) reset() {
 	clear(a.records)
 	clear(a.requests)
 	clear(a.payload)
 	clear(a.refused)
-	*a = appended{records: a.records[:0], requests: a.requests[:0], payload: a.payload[:0], refused: a.refused[:0]}
+	a.before.reset()
+	*a = appended{
+		records: a.records[:0], requests: a.requests[:0], payload: a.payload[:0], refused: a.refused[:0],
+		ended: a.ended, before: a.before,
+	}
 }
 
 // build decides on each request and lays out the records of those that go on.
@@ -282,6 +292,9 @@ func (c *committer) admit(r *request, before []*request) error {
 	case meta.KindDeletePrefix:
 		return nil
 	}
+	if !r.looks() {
+		return nil
+	}
 	if r.base < c.recent.floor {
 		if !r.again {
 			return errLookAgain
@@ -289,9 +302,6 @@ func (c *committer) admit(r *request, before []*request) error {
 		if err := c.e.look(r); err != nil {
 			return err
 		}
-	}
-	if r.cond == nil && r.record.Kind != meta.KindTags {
-		return nil
 	}
 	current, changed := c.inGroup.outcome(r, before)
 	if !changed {
@@ -309,28 +319,31 @@ func (c *committer) admit(r *request, before []*request) error {
 	return nil
 }
 
-// remember keeps what the group changes for those that follow.
-func (c *committer) remember(a *appended) {
+// appended takes note of what a durable group made known.
+func (c *committer) appended(a *appended) {
 	if a.group.First != c.last+1 {
 		c.e.indexFailed(fmt.Errorf("group at sequence %d follows sequence %d", a.group.First, c.last))
 	}
 	c.last = a.group.Last
-	for _, r := range a.records {
-		if r.Kind == meta.KindSegment {
+	for i := range a.records {
+		if r := &a.records[i]; r.Kind == meta.KindSegment {
 			c.named[r.Segment] = true
 		}
 	}
-	for _, r := range a.requests {
-		r.group = a.group
+}
+
+// remember keeps what the group at place changes for those that follow.
+func (c *committer) remember(place *meta.Group) {
+	for _, r := range c.noted {
 		if r.record.Kind == meta.KindDeletePrefix {
 			c.recent = newRecent(c.last) // it may have changed any key
-			return
+			break
 		}
 		if !alone(r) {
-			r.replaced = c.recent.current(r)
-			c.recent.note(a.place, r)
+			c.recent.note(place, r)
 		}
 	}
+	clear(c.noted)
 	c.recent.endGroup(c.last)
 }
 

@@ -62,8 +62,8 @@ func deletion(bucket meta.Bucket, key string, cond *Conditions) (*request, error
 
 func (q *request) result() DeleteResult {
 	res := DeleteResult{Key: q.record.Key}
-	if q.replaced != nil {
-		res.Existed, res.VersionID = true, q.replaced.ID.String()
+	if !q.replaced.IsZero() {
+		res.Existed, res.VersionID = true, q.replaced.String()
 	}
 	return res
 }

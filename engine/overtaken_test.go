@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -115,7 +116,8 @@ func TestConditionOvertaken(t *testing.T) {
 }
 
 // TestUnconditionalOvertaken: what a delete says it deleted, and the counters of
-// the bucket, are right as well when a look was too old.
+// the bucket, are right also when the key changes while it is looked up: a
+// mutation without conditions is looked up in its place in the order.
 func TestUnconditionalOvertaken(t *testing.T) {
 	e := newRig(t, 2, 1).defaults().open()
 	s := stall(e)
@@ -123,29 +125,34 @@ func TestUnconditionalOvertaken(t *testing.T) {
 	for n := range 12 {
 		for i := range 4 {
 			key := fmt.Sprint(n, "/", i)
-			must(b.PutBytes(t.Context(), key, content(1, 10), nil))
+			was := must(b.PutBytes(t.Context(), key, content(1, 10), nil))
 			var now *ObjectInfo
-			s.onLook(key, func() {
+			overtake := func() {
 				now = must(b.PutBytes(t.Context(), key, content(2, 1000*n), nil))
 				if n%2 > 0 {
 					must(b.DeletePrefix(t.Context(), "other"))
 				}
-			})
+			}
+			var later sync.WaitGroup
+			s.onBefore(key, func() { later.Go(overtake) })
 			switch i {
 			case 0:
 				res := must(b.Delete(t.Context(), key, nil))
-				require.Equal(t, DeleteResult{Key: key, Existed: true, VersionID: now.VersionID}, *res)
+				require.Equal(t, DeleteResult{Key: key, Existed: true, VersionID: was.VersionID}, *res)
 			case 1:
 				res := must(b.DeleteMany(t.Context(), []DeleteItem{{Key: key}}))
-				require.Equal(t, []DeleteResult{{Key: key, Existed: true, VersionID: now.VersionID}}, res)
+				require.Equal(t, []DeleteResult{{Key: key, Existed: true, VersionID: was.VersionID}}, res)
 			case 2:
 				must(b.PutBytes(t.Context(), key, content(3, 100), nil))
 			case 3:
+				s.onBefore(key, nil)
+				s.onLook(key, overtake) // the caller's look
 				require.NoError(t, b.PutTags(t.Context(), key, map[string]string{"a": "b"}, nil))
-				v := look(t, b, key)
-				require.Equal(t, now.VersionID, v.info.VersionID)
-				require.EqualValues(t, 1000*n, v.info.Size)
 			}
+			later.Wait()
+			v := look(t, b, key)
+			require.Equal(t, now.VersionID, v.info.VersionID)
+			require.EqualValues(t, 1000*n, v.info.Size)
 		}
 	}
 	var objects, size int64

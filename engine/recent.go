@@ -60,7 +60,7 @@ func (r *recent) note(place *meta.Group, q *request) {
 	case meta.KindPut:
 		c.version, _ = meta.VersionOf(place, &q.record, c.seq) // it is durable: it is placed
 	case meta.KindTags:
-		c.version = q.tagged(q.replaced)
+		c.version = q.tagged(r.current(q))
 	}
 	k := q.key()
 	r.keys[k] = c

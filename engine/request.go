@@ -19,7 +19,8 @@ type request struct {
 	segments []*segment.Descriptor // payload segments that the record refers to
 	cond     *Conditions           // nil: none
 
-	// The caller's look-up: prev is the key's version as of sequence base.
+	// The caller's look-up, if the commit depends on it: prev is the key's
+	// version as of sequence base.
 	base uint64
 	prev *meta.Version
 	// again: that look-up was too old once. The committer makes the next one
@@ -35,8 +36,8 @@ type request struct {
 	when  int64
 	group *log.Group
 	err   error
-	// replaced is the version that was current just before; nil: none.
-	replaced *meta.Version
+	// replaced is, for a delete, the version that it deleted; zero: none.
+	replaced versioning.ID
 	current  *meta.Version // KindTags: the version that gets them
 	// deleted is what a large transaction took away.
 	deleted meta.Deleted
@@ -151,11 +152,18 @@ func (e *Engine) look(r *request) error {
 	return err
 }
 
-// change looks up the key's current version and commits q; if other changes
-// overtook the look-up by far, it looks again.
+// looks reports whether what the commit decides on r depends on the key's current
+// version.
+func (r *request) looks() bool { return r.cond != nil || r.record.Kind == meta.KindTags }
+
+// change commits q. If it looks, and other changes overtook its look-up by far,
+// it looks again.
 func (e *Engine) change(ctx context.Context, q *request) error {
 	if err := q.check(); err != nil {
 		return err
+	}
+	if !q.looks() {
+		return e.submit(ctx, q)
 	}
 	for {
 		if err := e.look(q); err != nil {
@@ -169,15 +177,17 @@ func (e *Engine) change(ctx context.Context, q *request) error {
 	}
 }
 
-// changeAsync looks up the key's current version and queues q, which holds a
-// slot. Once that returned nil the slot goes back with the outcome.
+// changeAsync queues q, which holds a slot. Once that returned nil the slot goes
+// back with the outcome.
 func (e *Engine) changeAsync(ctx context.Context, q *request) error {
 	if err := q.check(); err != nil {
 		return err
 	}
 	q.async, q.again = true, true
-	if err := e.look(q); err != nil {
-		return err
+	if q.looks() {
+		if err := e.look(q); err != nil {
+			return err
+		}
 	}
 	return e.send(ctx, q)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,12 +25,13 @@ type stallIndex struct {
 	mu      sync.Mutex
 	gate    chan struct{}     // Apply waits for it; nil: no wait
 	waiting int               // Apply calls that wait
-	looks   map[string]func() // called once, by the next look-up of a key
+	looks   map[string]func() // called once, by the next look-up of a key by a caller or the committer
+	befores map[string]func() // the same, by the applier
 }
 
 // stall puts a stallIndex under e, which nobody has used yet.
 func stall(e *Engine) *stallIndex {
-	s := &stallIndex{Index: e.index, looks: map[string]func(){}}
+	s := &stallIndex{Index: e.index, looks: map[string]func(){}, befores: map[string]func(){}}
 	e.index = s
 	clock := e.opts.Clock
 	e.opts.Clock = func() time.Time {
@@ -58,13 +60,40 @@ func (s *stallIndex) Apply(b *meta.Batch, pos meta.Position) error {
 func (s *stallIndex) Get(key, dst []byte) ([]byte, error) {
 	v, err := s.Index.Get(key, dst)
 	s.mu.Lock()
-	look := s.looks[string(key)]
-	delete(s.looks, string(key))
+	looks := s.looks
+	if applying() {
+		looks = s.befores
+	}
+	look := looks[string(key)]
+	delete(looks, string(key))
 	s.mu.Unlock()
 	if look != nil {
 		look()
 	}
 	return v, err
+}
+
+// applying reports whether the applier is the caller.
+func applying() bool {
+	var pcs [16]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if strings.HasSuffix(f.Function, "(*before).look") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+// onBefore is onLook for the look-up that is made in the request's place in the
+// order. fn must not wait for a mutation.
+func (s *stallIndex) onBefore(key string, fn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.befores[string(meta.AppendHeadKey(nil, 1, key))] = fn
 }
 
 // onLook has fn called, once, before the next look-up of key in the first bucket
