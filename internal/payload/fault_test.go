@@ -305,7 +305,7 @@ func TestSyncBesideFailingExtension(t *testing.T) {
 	<-file.begun
 	synced := make(chan error)
 	go func() {
-		_, err := f.sync()
+		_, err := f.startSync()()
 		synced <- err
 	}()
 	for file.syncs.Load() == 0 {
@@ -316,7 +316,7 @@ func TestSyncBesideFailingExtension(t *testing.T) {
 	wg.Wait()
 	// Dead for good.
 	require.ErrorIs(t, f.write(make([]byte, 100), 4096, 0), errIO)
-	_, err := f.sync()
+	_, err := f.startSync()()
 	require.ErrorIs(t, err, errIO)
 	require.EqualValues(t, 1, file.syncs.Load())
 }

@@ -103,6 +103,11 @@ func (g *open) fillAhead() {
 func (g *open) each(fn func(i int, f *shard) error) error {
 	errs := make([]error, len(g.shards))
 	eachOf(len(g.shards), func(i int) { errs[i] = fn(i, g.shards[i]) })
+	return g.failAll(errs)
+}
+
+// failAll fails the shards that have an error and returns the first.
+func (g *open) failAll(errs []error) error {
 	var first error
 	for i, err := range errs {
 		if err != nil {

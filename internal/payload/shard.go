@@ -35,23 +35,27 @@ func (f *shard) write(b []byte, off, size int64) error {
 	return err
 }
 
-// sync makes durable what was written before, if anything was since the last.
-func (f *shard) sync() (synced bool, err error) {
+// startSync begins to make durable what was written before, if anything was since
+// the last. wait, which must be called, returns the outcome.
+func (f *shard) startSync() (wait func() (synced bool, err error)) {
 	f.mu.Lock()
-	err = f.err
+	err := f.err
 	f.mu.Unlock()
 	if err != nil || !f.dirty.Swap(false) {
-		return false, err
+		return func() (bool, error) { return false, err }
 	}
-	if err := f.file.Sync(); err != nil {
-		return true, err
+	inner := disk.StartSync(f.file)
+	return func() (bool, error) {
+		if err := inner(); err != nil {
+			return true, err
+		}
+		// An extension syncs too, and may be the one that was told of a failed
+		// write of ours: the kernel reports it once. So its outcome counts.
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.idle()
+		return true, f.err
 	}
-	// An extension syncs too, and may be the one that was told of a failed
-	// write of ours: the kernel reports it once. So its outcome counts.
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.idle()
-	return true, f.err
 }
 
 // idle waits, with mu held, until no extension is under way.

@@ -34,13 +34,7 @@ func (g *open) runRound() {
 	err := g.failed
 	g.mu.Unlock()
 	if err == nil {
-		err = g.each(func(_ int, f *shard) error {
-			synced, err := f.sync()
-			if synced {
-				g.s.metrics.syncs.Add(1)
-			}
-			return err
-		})
+		err = g.syncShards()
 	}
 	r.err = err
 	close(r.done)
@@ -51,4 +45,20 @@ func (g *open) runRound() {
 	if more {
 		g.s.wg.Go(g.runRound) // the waiters hold wg above zero
 	}
+}
+
+// syncShards begins the syncs of all shards before it waits for the first.
+func (g *open) syncShards() error {
+	waits := make([]func() (bool, error), len(g.shards))
+	for i, f := range g.shards {
+		waits[i] = f.startSync()
+	}
+	errs := make([]error, len(waits))
+	for i, wait := range waits {
+		var synced bool
+		if synced, errs[i] = wait(); synced {
+			g.s.metrics.syncs.Add(1)
+		}
+	}
+	return g.failAll(errs)
 }
