@@ -21,6 +21,7 @@ type putRound struct {
 	sample
 	Disk    time.Duration // as many groups, raw
 	Direct  bool          // with O_DIRECT
+	Fresh   time.Duration // as Disk, into space that was never written; 0: not measured
 	Compute time.Duration // hash, parity and tags, all cores
 
 	ComputeCPU time.Duration // CPU time of that
@@ -175,6 +176,9 @@ func (s *suite) putLimits(r *putRound, size int) (err error) {
 			if d, err = s.limits.stream(r.Written, r.Syncs, true); d < r.Disk {
 				r.Disk, r.Direct = d, true
 			}
+		}
+		if err == nil {
+			r.Fresh, err = s.limits.fresh(r.Written, r.Syncs)
 		}
 	}
 	if err == nil {

@@ -11,6 +11,9 @@ import (
 	"unsafe"
 
 	"github.com/zeebo/blake3"
+
+	"github.com/cairnstore/cairn/disk"
+	"github.com/cairnstore/cairn/disk/filedisk"
 )
 
 const page = 4096
@@ -140,21 +143,58 @@ func (r *raw) stream(bytes, syncs int64, direct bool) (time.Duration, error) {
 	if direct {
 		files, r.cached = r.direct, 0
 	}
-	each := alignUp(bytes / int64(len(files)))
 	piece := min(alignUp(max(bytes/max(syncs, 1), 1)), r.size)
-	errs := make([]error, len(files))
+	return r.streamTo(len(files), bytes, piece,
+		func(i int, p []byte, at int64) error { _, err := files[i].WriteAt(p, at); return err },
+		func(i int) error { return dataSync(files[i]) },
+		r.place)
+}
+
+// fresh is stream into space that was taken and never written, past the page
+// cache where that is possible: what new data must do that is not to be written
+// twice, once as zeros.
+func (r *raw) fresh(bytes, syncs int64) (took time.Duration, err error) {
+	each := alignUp(bytes / shards)
+	files, next := make([]disk.File, shards), make([]int64, shards)
+	for i := range files {
+		dir, err := os.MkdirTemp(r.roots[i%len(r.roots)], "fresh")
+		if err != nil {
+			return 0, err
+		}
+		d, err := filedisk.Open(dir, nil)
+		if err != nil {
+			return 0, err
+		}
+		defer func() { err = errors.Join(err, d.Close(), os.RemoveAll(dir)) }()
+		if files[i], err = d.Create("raw", page); err != nil {
+			return 0, err
+		}
+		next[i] = page
+		if err := disk.Reserve(files[i], each+page); err != nil {
+			return 0, err
+		}
+	}
+	return r.streamTo(shards, bytes, alignUp(max(bytes/max(syncs, 1), 1)),
+		func(i int, p []byte, at int64) error { _, err := files[i].WriteAt(p, at); return err },
+		func(i int) error { return files[i].Sync() },
+		func(i int, n int64) int64 { next[i] += n; return next[i] - n })
+}
+
+func (r *raw) streamTo(files int, bytes, piece int64, write func(i int, p []byte, at int64) error, flush func(i int) error, place func(i int, n int64) int64) (time.Duration, error) {
+	each := alignUp(bytes / int64(files))
+	errs := make([]error, files)
 	var wg sync.WaitGroup
 	begin := time.Now()
-	for i, f := range files {
+	for i := range files {
 		wg.Go(func() {
 			for done := int64(0); done < each && errs[i] == nil; {
 				n := min(piece, each-done)
-				at := r.place(i, n)
+				at := place(i, n)
 				for p := int64(0); p < n && errs[i] == nil; p += rawPiece {
-					_, errs[i] = f.WriteAt(r.buf[:min(rawPiece, n-p)], at+p)
+					errs[i] = write(i, r.buf[:min(rawPiece, n-p)], at+p)
 				}
 				if errs[i] == nil {
-					errs[i] = dataSync(f)
+					errs[i] = flush(i)
 				}
 				done += n
 			}

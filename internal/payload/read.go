@@ -10,8 +10,11 @@ import (
 )
 
 // batchBytes is how many object bytes a long read fetches at once, cut to whole
-// rows, at least one: once for ReadAt and twice for Copy.
-const batchBytes = 4 << 20
+// rows, at least one: once for ReadAt and copyBatches times for Copy.
+const (
+	batchBytes  = 2 << 20
+	copyBatches = 3
+)
 
 // inlineFrames is how many frames are read one after the other rather than at
 // once.
@@ -47,8 +50,8 @@ func (s *Store) ReadAt(ctx context.Context, d *segment.Descriptor, e erasure.Ext
 }
 
 // Copy writes object bytes [from, to) of an extent to w and returns how many it
-// wrote. The bytes given to w are valid during its Write only. It holds two
-// batches of a few MiB: one is read while the other is written. Errors are those
+// wrote. The bytes given to w are valid during its Write only. It holds a
+// few batches of some MiB: two are read while one is written. Errors are those
 // of ReadAt and of w.
 func (s *Store) Copy(ctx context.Context, w io.Writer, d *segment.Descriptor, e erasure.Extent, from, to int64) (int64, error) {
 	if err := checkRange(d, e, from, to); err != nil || from == to {
@@ -56,27 +59,43 @@ func (s *Store) Copy(ctx context.Context, w io.Writer, d *segment.Descriptor, e 
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	type result struct {
-		b   *batch
-		err error
+	type fetch struct {
+		b    *batch
+		err  error
+		done chan struct{}
 	}
-	next := make(chan result, 1)
-	fetch := func(from int64) {
-		b := s.newBatch(d, e, from, batchEnd(d.Geometry.Data, e.Length, from, to))
-		next <- result{b, b.read(ctx)}
-	}
-	fetch(from)
-	var total int64
-	for {
-		r := <-next
-		end := r.b.to
-		more := r.err == nil && end < to
-		if more {
-			go fetch(end)
+	var ahead []*fetch // in order
+	defer func() {
+		cancel()
+		for _, f := range ahead { // no goroutine outlives the call
+			<-f.done
+			f.b.free()
 		}
-		err := r.err
+	}()
+	var total int64
+	for at := from; ; {
+		for len(ahead) < copyBatches && at < to {
+			f := &fetch{b: s.newBatch(d, e, at, batchEnd(d.Geometry.Data, e.Length, at, to)), done: make(chan struct{})}
+			at = f.b.to
+			ahead = append(ahead, f)
+			read := func() {
+				f.err = f.b.read(ctx)
+				close(f.done)
+			}
+			if len(ahead) == 1 && at == to {
+				read() // all there is
+			} else {
+				go read()
+			}
+		}
+		if len(ahead) == 0 {
+			return total, nil
+		}
+		f := ahead[0]
+		<-f.done
+		err := f.err
 		if err == nil {
-			err = r.b.each(func(data []byte) error {
+			err = f.b.each(func(data []byte) error {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
@@ -88,14 +107,11 @@ func (s *Store) Copy(ctx context.Context, w io.Writer, d *segment.Descriptor, e 
 				return err
 			})
 		}
-		r.b.free()
-		if err != nil && more {
-			cancel()
-			(<-next).b.free() // no goroutine outlives the call
-		}
-		if err != nil || !more {
+		if err != nil {
 			return total, err
 		}
+		f.b.free()
+		ahead = ahead[1:]
 	}
 }
 
