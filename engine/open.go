@@ -86,7 +86,7 @@ func (e *Engine) open(ctx context.Context) error {
 	}
 	e.payload, err = payload.New(payload.Config{
 		Pool: e.log.Pool(), Set: e.log.Set(), NewSegment: e.log.NewSegment, OnDiskError: e.payloadError, OnBadFrame: e.badFrame,
-		SegmentSize: o.PayloadSegmentSize, Prealloc: o.PayloadAhead, MaxWindows: o.MaxWindows, Logger: o.Logger,
+		SegmentSize: o.PayloadSegmentSize, Prealloc: o.PayloadAhead, MaxWindows: o.MaxWindows, MaxSegments: o.MaxSegments, Logger: o.Logger,
 	})
 	if err != nil {
 		return err

@@ -55,7 +55,11 @@ type Options struct {
 	// MaxWindows is how many stream windows are in memory, about 6 MiB each at
 	// 4+2; 12. A stream needs one and is fastest with four.
 	MaxWindows int
-	ReadAhead  int64 // bytes that a sequential reader of a large object fetches at once, twice in memory; 4 MiB
+	// MaxSegments is how many payload segments are open at once; 4. Short
+	// streams share one, each longer one has one of the others to itself, on
+	// other disks where there are enough; more streams share.
+	MaxSegments int
+	ReadAhead   int64 // bytes that a sequential reader of a large object fetches at once, twice in memory; 4 MiB
 	// CacheBytes is the index block cache; 256 MiB, taken as it fills: room for
 	// the entries of a million objects and more. Look-ups beyond it read a file.
 	CacheBytes    int64
@@ -69,7 +73,7 @@ type Options struct {
 	LogSegmentSize     int64 // 64 MiB
 	PayloadSegmentSize int64 // 256 MiB
 	LogAhead           int64 // zero-filled ahead in log shard files; 4 MiB
-	PayloadAhead       int64 // the same in payload shard files; 8 MiB
+	PayloadAhead       int64 // zero-filled or reserved ahead in payload shard files; 8 MiB
 
 	// CheckInterval is how often disks are proved to be where they were; 1 s.
 	CheckInterval time.Duration
@@ -129,6 +133,7 @@ func (o *Options) fill() (*Options, error) {
 	count("GroupRecords", &c.GroupRecords, 2, 1024, 1<<20)
 	limit("GroupBytes", &c.GroupBytes, PackMax, 4<<20, 16<<20)
 	count("MaxOpenFiles", &c.MaxOpenFiles, 16, 512, 1<<20)
+	count("MaxSegments", &c.MaxSegments, 1, 4, 1024)
 	count("MaxWindows", &c.MaxWindows, 1, 12, 1<<16)
 	limit("MaxTransactionKeys", &c.MaxTransactionKeys, 1, 1_000_000, math.MaxInt64)
 	limit("ReadAhead", &c.ReadAhead, 64<<10, 4<<20, 256<<20)

@@ -90,6 +90,7 @@ var optionLimits = []struct {
 	{"GroupBytes", PackMax, 16 << 20, func(o *Options, v int64) { o.GroupBytes = v }},
 	{"MaxOpenFiles", 16, 1 << 20, func(o *Options, v int64) { o.MaxOpenFiles = int(v) }},
 	{"MaxWindows", 1, 1 << 16, func(o *Options, v int64) { o.MaxWindows = int(v) }},
+	{"MaxSegments", 1, 1024, func(o *Options, v int64) { o.MaxSegments = int(v) }},
 	{"ReadAhead", 64 << 10, 256 << 20, func(o *Options, v int64) { o.ReadAhead = v }},
 	{"CacheBytes", 1 << 20, 1 << 40, func(o *Options, v int64) { o.CacheBytes = v }},
 	{"MemTableBytes", 256 << 10, 1 << 30, func(o *Options, v int64) { o.MemTableBytes = v }},
