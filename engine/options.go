@@ -133,7 +133,7 @@ func (o *Options) fill() (*Options, error) {
 	count("GroupRecords", &c.GroupRecords, 2, 1024, 1<<20)
 	limit("GroupBytes", &c.GroupBytes, PackMax, 4<<20, 16<<20)
 	count("MaxOpenFiles", &c.MaxOpenFiles, 16, 512, 1<<20)
-	count("MaxSegments", &c.MaxSegments, 1, 4, 1024)
+	count("MaxSegments", &c.MaxSegments, 1, 4, 1<<16)
 	count("MaxWindows", &c.MaxWindows, 1, 12, 1<<16)
 	limit("MaxTransactionKeys", &c.MaxTransactionKeys, 1, 1_000_000, math.MaxInt64)
 	limit("ReadAhead", &c.ReadAhead, 64<<10, 4<<20, 256<<20)
