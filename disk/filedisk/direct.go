@@ -75,6 +75,7 @@ func (f *file) writeAt(p []byte, off int64) (int, error) {
 	}
 	n, err := h.WriteAt(p, off)
 	if err == nil || !directUnsupported(err) {
+		f.past.Add(1)
 		return n, err
 	}
 	// The file system wants more of it than we give, and took nothing of what

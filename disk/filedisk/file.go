@@ -32,6 +32,7 @@ type file struct {
 
 	second atomic.Pointer[os.File] // for direct writes; opened by the first Reserve
 	direct atomic.Bool             // aligned writes go through second
+	past   atomic.Int64            // writes that went through second
 	closed bool                    // under Disk.mu
 }
 
