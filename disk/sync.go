@@ -23,3 +23,10 @@ func StartSync(f File) (wait func() error) {
 	go func() { done <- f.Sync() }()
 	return func() error { return <-done }
 }
+
+// WriteEnder is a File that keeps something only for writing, such as a second
+// descriptor.
+type WriteEnder interface {
+	// EndWrites gives that up: the file will only be read until it is closed.
+	EndWrites()
+}

@@ -12,6 +12,7 @@ type ahead struct {
 	piece piece
 	next  *fetch // under way or done; nil: none
 	size  int64  // of the last piece asked for
+	end   int64  // of the last read: reads that go on from there go straight on
 }
 
 // piece is a part of the object's range.
@@ -48,16 +49,23 @@ const firstAhead = 256 << 10
 
 // read reads from pos on into p, at least a byte.
 func (a *ahead) read(p []byte, pos int64) (int, error) {
+	n, err := a.readFrom(p, pos, pos > 0 && pos == a.end)
+	if err == nil {
+		a.end = pos + int64(n)
+	}
+	return n, err
+}
+
+func (a *ahead) readFrom(p []byte, pos int64, straight bool) (int, error) {
 	if b := a.piece.from(pos); b != nil {
 		return copy(p, b), nil
 	}
-	straight := a.piece.n > 0 && pos == a.piece.at+a.piece.n
 	a.piece.release()
 	if f := a.next; f != nil {
 		a.next = nil
 		if <-f.done; f.err == nil && f.piece.from(pos) != nil {
 			a.piece = f.piece
-			a.begin()
+			a.begin(a.piece.at + a.piece.n)
 			return copy(p, a.piece.from(pos)), nil
 		}
 		f.piece.release()
@@ -66,15 +74,16 @@ func (a *ahead) read(p []byte, pos int64) (int, error) {
 		a.size = 0
 	}
 	a.grow()
-	if int64(len(p)) >= a.size {
-		return len(p), a.o.readRange(p, a.o.offset+pos)
-	}
-	if err := a.fill(pos, a.size); err != nil {
-		// Some of it cannot be read; perhaps not what is asked for.
-		return len(p), a.o.readRange(p, a.o.offset+pos)
+	// A failure to fill may be of what is not asked for.
+	if int64(len(p)) >= a.size || a.fill(pos, a.size) != nil {
+		err := a.o.readRange(p, a.o.offset+pos)
+		if err == nil && straight {
+			a.begin(pos + int64(len(p)))
+		}
+		return len(p), err
 	}
 	if straight {
-		a.begin()
+		a.begin(a.piece.at + a.piece.n)
 	}
 	return copy(p, a.piece.from(pos)), nil
 }
@@ -99,9 +108,8 @@ func (o *Object) newPiece(pos, n int64) piece {
 	return piece{buf: erasure.GetBuffer(int(n)), at: pos, n: n}
 }
 
-// begin fetches the piece after the current one in the background.
-func (a *ahead) begin() {
-	pos := a.piece.at + a.piece.n
+// begin fetches the piece from pos on in the background.
+func (a *ahead) begin(pos int64) {
 	if pos >= a.o.length {
 		return
 	}

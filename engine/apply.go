@@ -58,6 +58,7 @@ func (b *before) look(r meta.Reader, requests []*request) {
 	if b.versions == nil {
 		b.versions = map[headKey]*meta.Version{}
 	}
+	whole := slices.ContainsFunc(requests, func(r *request) bool { return r.record.Kind == meta.KindTags })
 	for _, q := range requests {
 		k := q.key()
 		if _, twice := b.versions[k]; twice || alone(q) {
@@ -71,6 +72,9 @@ func (b *before) look(r meta.Reader, requests []*request) {
 		switch err := meta.HeadInto(r, k.bucket, k.key, s.scratch[:0], &s.version); {
 		case err == nil:
 			b.versions[k] = &s.version
+			if !whole { // only new tags carry them over
+				s.version.Metadata, s.version.Tags, s.version.Unknown, s.version.Headers = nil, nil, nil, meta.Headers{}
+			}
 		case !errors.Is(err, meta.ErrNoEntry):
 			b.err = err
 			return
@@ -155,7 +159,7 @@ func (e *Engine) applyLarge(b *meta.Batch, g *meta.Group, r *meta.Record, at met
 			_ = before.Close() // it was only read
 		}
 	}()
-	return e.state.ApplyLarge(e.index, b, g, r, at, meta.Large{
+	deleted, err := e.state.ApplyLarge(e.index, b, g, r, at, meta.Large{
 		Chunk: e.opts.chunk,
 		Hide: func() (err error) {
 			if before, err = e.index.Snapshot(); err == nil {
@@ -165,6 +169,10 @@ func (e *Engine) applyLarge(b *meta.Batch, g *meta.Group, r *meta.Record, at met
 		},
 		Final: mark,
 	})
+	if err != nil {
+		e.indexFailed(err) // before anybody sees a part of it
+	}
+	return deleted, err
 }
 
 // learn records a log segment's descriptor with the first group that it holds.

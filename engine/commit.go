@@ -244,6 +244,7 @@ func (c *committer) build(a *appended, requests []*request) {
 		}
 		a.records = append(a.records, r.record)
 		a.requests = append(a.requests, r)
+		r.logged = true
 		c.wakes(r)
 	}
 }

@@ -33,7 +33,7 @@ type Engine struct {
 	descriptors sync.Map // erasure.SegmentID -> *segment.Descriptor
 
 	gate      gate
-	stop      chan struct{} // closed by Close: ends the health check
+	stop      chan struct{} // closed by Close: ends the health check and waits for a slot
 	tasks     sync.WaitGroup
 	indexGone atomic.Pointer[error]
 	closeOnce sync.Once
@@ -67,7 +67,9 @@ func OpenDir(ctx context.Context, path string) (*Engine, error) {
 // nothing acknowledged depends on it.
 func (e *Engine) Close() error {
 	e.closeOnce.Do(func() {
+		// Calls that wait for what an open Writer holds would wait for ever.
 		close(e.stop)
+		e.payload.Stop()
 		e.gate.close()
 		if e.queue != nil {
 			close(e.queue)

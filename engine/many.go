@@ -9,7 +9,7 @@ import (
 // GetManyOptions bound what GetMany does at once. Zero values mean the defaults
 // given; nil means them all.
 type GetManyOptions struct {
-	Memory   int64 // bytes fetched and not yet consumed, in all; 64 MiB
+	Memory   int64 // bytes fetched and not yet consumed; 64 MiB. Reading on in a large object takes as any Read.
 	Parallel int   // objects fetched at once; 16, less where Memory does not hold PackMax of each
 }
 

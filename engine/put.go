@@ -142,8 +142,8 @@ type Writer struct {
 
 // Create begins an object, which becomes the current version of key with
 // Commit. Until then nobody sees it, and it leaves nothing if it is not
-// committed. Commit or Abort must be called; ctx ends the writer's waits, not the
-// writer. It counts as a mutation that is under way (Options.MaxQueue). Nothing of
+// committed. Commit or Abort must be called, also when ctx is done, which makes
+// Write and Commit fail. It counts as a mutation that is under way (Options.MaxQueue). Nothing of
 // opts is kept.
 func (b *Bucket) Create(ctx context.Context, key string, opts *PutOptions) (*Writer, error) {
 	bucket, err := b.open(ctx, "put", key)

@@ -14,7 +14,11 @@ func (e *Engine) read(f func(meta.Reader) error) error {
 		before := e.before.Load()
 		if before == nil {
 			// A transaction that began meanwhile may have been seen in part.
-			if err := f(e.index); e.turns.Load() == turn {
+			err := f(e.index)
+			if gone := e.indexGone.Load(); gone != nil {
+				return *gone // perhaps in the middle of one
+			}
+			if e.turns.Load() == turn {
 				return err
 			}
 			continue
@@ -40,7 +44,7 @@ func (e *Engine) head(bucket uint64, key string, scratch []byte, v *meta.Version
 	// Not by read: the hot path is to allocate nothing.
 	if turn := e.turns.Load(); e.before.Load() == nil {
 		err := meta.HeadInto(e.index, bucket, key, scratch, v)
-		if e.turns.Load() == turn {
+		if e.turns.Load() == turn && e.indexGone.Load() == nil {
 			return err
 		}
 	}

@@ -67,8 +67,18 @@ func (r *recent) note(place *meta.Group, q *request) {
 	last := &r.groups[len(r.groups)-1]
 	last.keys = append(last.keys, k)
 	r.total++
-	last.bytes += q.recordBytes()
-	r.bytes += q.recordBytes()
+	size := int64(len(k.key)) + sizeOf(c.version)
+	last.bytes += size
+	r.bytes += size
+}
+
+// sizeOf returns about how much memory a version takes, nil or not.
+func sizeOf(v *meta.Version) int64 {
+	const fixed, perExtent = 512, 48
+	if v == nil {
+		return fixed
+	}
+	return int64(fixed + len(v.Metadata) + len(v.Tags) + len(v.Unknown) + len(v.ETag) + v.Headers.Size() + perExtent*len(v.Extents))
 }
 
 // endGroup closes the group that was noted and forgets the oldest ones.

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cairnstore/cairn/internal/log"
+	"github.com/cairnstore/cairn/internal/payload"
 	"github.com/cairnstore/cairn/internal/segment"
 	"github.com/cairnstore/cairn/meta"
 	"github.com/cairnstore/cairn/versioning"
@@ -17,6 +18,7 @@ type request struct {
 	record   meta.Record
 	payload  []byte                // of a packed object; the caller's until done
 	segments []*segment.Descriptor // payload segments that the record refers to
+	stream   *payload.Stream       // that wrote to them; nil: none
 	cond     *Conditions           // nil: none
 
 	// The caller's look-up, if the commit depends on it: prev is the key's
@@ -29,6 +31,10 @@ type request struct {
 	// async: nobody waits in a call that holds a slot for the request: the slot
 	// goes back when it is answered.
 	async bool
+
+	// logged: the record went into an append and may be in the log, whatever
+	// comes of that.
+	logged bool
 
 	state atomic.Uint32
 	done  chan struct{} // closed when the fields below are set
@@ -72,6 +78,8 @@ func (e *Engine) slot(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-e.stop:
+		return ErrClosed
 	}
 }
 
@@ -212,9 +220,27 @@ func (r *request) take() bool { return r.state.CompareAndSwap(queued, taken) }
 func (e *Engine) finish(r *request, err error) {
 	r.err = err
 	if r.async {
+		if err != nil {
+			e.drop(r) // nobody may ever wait for it
+		}
 		e.unslot()
 	}
 	close(r.done)
+}
+
+// drop gives up the bytes that r streamed, once it is known not to have been
+// committed. Where that is not known they are left to the next open. It may be
+// called again.
+func (e *Engine) drop(r *request) {
+	switch {
+	case r.stream == nil:
+	case r.logged:
+		e.dead(r)
+		r.stream = nil
+	default:
+		r.stream.Discard()
+		r.stream = nil
+	}
 }
 
 // recordBytes returns about how long the request's records are: no less than

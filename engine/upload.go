@@ -300,6 +300,7 @@ func (u *upload) finish() error {
 	if o.Extents, u.q.segments, err = u.stream.Finish(); err != nil {
 		return err
 	}
+	u.q.stream = u.stream
 	return nil
 }
 
@@ -318,7 +319,7 @@ func (u *upload) send(ctx context.Context) error {
 	}
 	if err := u.b.e.changeAsync(ctx, &u.q); err != nil {
 		u.q.async = false
-		u.b.e.dead(&u.q)
+		u.b.e.drop(&u.q)
 		return err
 	}
 	u.slot = false
@@ -339,7 +340,7 @@ func (u *upload) wait(ctx context.Context) (*ObjectInfo, error) {
 func (u *upload) done(err error) (*ObjectInfo, error) {
 	e := u.b.e
 	if err != nil {
-		e.dead(&u.q)
+		e.drop(&u.q)
 		return nil, err
 	}
 	info := &ObjectInfo{Survives: e.survives(&u.q)}

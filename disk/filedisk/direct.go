@@ -91,9 +91,15 @@ func (d *Disk) aligned(p []byte, off int64) bool {
 	return (uint64(off)|uint64(len(p))|uint64(address))&uint64(d.align-1) == 0
 }
 
-// closeDirect closes the second descriptor. f.closed is set.
+// EndWrites implements disk.WriteEnder.
+func (f *file) EndWrites() {
+	f.direct.Store(false)
+	_ = f.closeDirect() // what counts was synced
+}
+
+// closeDirect closes the second descriptor, if there is one.
 func (f *file) closeDirect() error {
-	h := f.second.Load()
+	h := f.second.Swap(nil)
 	if h == nil {
 		return nil
 	}

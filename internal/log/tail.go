@@ -1,6 +1,7 @@
 package log
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -125,7 +126,12 @@ func (f *shardFile) ensure(end, ahead int64, bulk bool) error {
 		size = erasure.AlignUp(end + bulkAhead*ahead)
 		grow = func(size int64) error { return disk.Reserve(f.file, size) } // durable with the append's sync
 	}
-	if err := grow(size); err != nil {
+	err := grow(size)
+	if errors.Is(err, disk.ErrNoSpace) {
+		size = erasure.AlignUp(end) // no more than is needed
+		err = grow(size)
+	}
+	if err != nil {
 		return err
 	}
 	f.ready = size

@@ -106,12 +106,12 @@ func (st *Stream) Discard() {
 	}
 	st.kept = false
 	st.s.metrics.dead.Add(st.layout.dead())
-	var gone *open
+	gone := map[*open]bool{}
 	for _, p := range st.layout.parts {
-		if p.seg.lane.kind == own && p.seg != gone {
-			gone = p.seg
-			st.s.metrics.dead.Add(-gone.dead.Load())
-			st.s.discard(gone)
+		if p.seg.lane.kind == own && !gone[p.seg] {
+			gone[p.seg] = true
+			st.s.metrics.dead.Add(-p.seg.dead.Load())
+			st.s.discard(p.seg)
 		}
 	}
 }

@@ -17,10 +17,12 @@ const maxAttempts = 8
 
 // Store writes and reads payload segments.
 type Store struct {
-	cfg    Config
-	ctx    context.Context // ends with Close: for what no single caller waits for
-	cancel context.CancelFunc
-	tokens chan struct{} // one for each window in use
+	cfg      Config
+	ctx      context.Context // ends with Close: for what no single caller waits for
+	cancel   context.CancelFunc
+	tokens   chan struct{} // one for each window in use
+	stopping chan struct{} // closed by Stop
+	stopOnce sync.Once
 
 	wg      sync.WaitGroup // background work; added to under mu while not closed, or by work it counts
 	metrics metrics
@@ -46,16 +48,21 @@ func New(cfg Config) (*Store, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, tokens: make(chan struct{}, cfg.MaxWindows)}
+	s := &Store{cfg: cfg, tokens: make(chan struct{}, cfg.MaxWindows), stopping: make(chan struct{})}
 	s.shared = &lane{s: s, kind: shared, limit: s.cfg.SegmentSize}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
 
+// Stop lets nobody wait for a window any more: NewStream gives ErrClosed where it
+// would wait. Streams that there are go on until Close.
+func (s *Store) Stop() { s.stopOnce.Do(func() { close(s.stopping) }) }
+
 // Close ends all writing: streams that are not finished get [ErrClosed], and
 // segments of their own are removed. It waits for writes under way, leaves the
 // files to the Set, and may be called twice. Reads go on as long as the Set does.
 func (s *Store) Close() error {
+	s.Stop()
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()

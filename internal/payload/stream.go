@@ -76,7 +76,7 @@ func (s *Store) NewStream(ctx context.Context, opts StreamOptions) (*Stream, err
 		case s.tokens <- struct{}{}:
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-s.ctx.Done():
+		case <-s.stopping:
 			return nil, ErrClosed
 		}
 	}

@@ -123,6 +123,11 @@ func (p *pinned) synced(err error) error {
 
 // Close ends the writer's claim; readers may go on.
 func (p *pinned) Close() error {
-	p.once.Do(func() { p.h.pins.Add(-1) })
+	p.once.Do(func() {
+		if f, ok := p.File.(disk.WriteEnder); ok {
+			f.EndWrites()
+		}
+		p.h.pins.Add(-1)
+	})
 	return nil
 }
